@@ -1,0 +1,1 @@
+"""Functions of one distance or direction, shared by the descriptors."""

@@ -1,0 +1,131 @@
+"""Atomic cluster expansion with learned radial channels (Drautz, PRB 99, 014104; Darby et al., PRL 131, 028001).
+
+Density coefficients A[c, l, m] = sum_j R_c,l(r_ij; z_i, z_j) Y_lm(r_ij) are multiplied channel by channel and
+coupled to invariants: one A gives 2-body features, two 3-body, three 4-body. With as many learned channels as are
+wanted, products within a channel span the products across radial functions at a fraction of their number.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jax_models.basis.angular import gaunt, spherical_harmonics
+from jax_models.basis.cutoff import polynomial_cutoff
+from jax_models.basis.radial import chebyshev
+from jax_models.errors import ConfigError
+from jax_models.neighborhood import Neighborhood
+
+MAX_DENSITIES = 4
+"""Neighbour densities kept apart: one an element up to this many, learned mixtures of the elements beyond."""
+
+
+class ACE(eqx.Module):
+    """Features [N, F] of body order 2 to 4, F independent of the number of elements.
+
+    Args:
+        elements: number of elements.
+        cutoff: Å.
+        n_radial: Chebyshev functions the radial channels are mixed from.
+        n_channels: learned radial channels, for each l a set of its own.
+        l_max: highest degree of the harmonics, 0 to 6.
+        body_order: 2, 3 or 4.
+        key: seeds the radial channels.
+
+    Raises:
+        ConfigError: a setting is outside its range.
+    """
+
+    radial_weights: Float[Array, "S L C DB"]
+    """Channels from (density, radial function), for each element of the centre and each l."""
+    densities: Float[Array, "S D"]
+    """How much a neighbour of each element adds to each density."""
+    cutoff: float = eqx.field(static=True)
+    n_radial: int = eqx.field(static=True)
+    n_channels: int = eqx.field(static=True)
+    l_max: int = eqx.field(static=True)
+    body_order: int = eqx.field(static=True)
+
+    defaults: ClassVar[dict] = {"n_radial": 8, "n_channels": 16, "l_max": 3, "body_order": 4}
+
+    def __init__(self, elements: int, cutoff: float, *, n_radial: int = 8, n_channels: int = 16, l_max: int = 3, body_order: int = 4, key: Array):
+        for name, value, low, high in (
+            ("n_radial", n_radial, 1, 64),
+            ("n_channels", n_channels, 1, 256),
+            ("l_max", l_max, 0, 6),
+            ("body_order", body_order, 2, 4),
+        ):
+            if not low <= value <= high:
+                raise ConfigError(f"ace: {name} is {value}; it must be between {low} and {high}")
+        self.cutoff, self.n_radial, self.n_channels, self.l_max, self.body_order = cutoff, n_radial, n_channels, l_max, body_order
+        n_densities = min(elements, MAX_DENSITIES)
+        key_radial, key_density = jax.random.split(key)
+        if elements <= MAX_DENSITIES:
+            self.densities = jnp.eye(elements)
+        else:
+            self.densities = jax.random.normal(key_density, (elements, n_densities)) / np.sqrt(n_densities)
+        shape = (elements, l_max + 1, n_channels, n_densities * n_radial)
+        self.radial_weights = jax.random.normal(key_radial, shape) / np.sqrt(n_densities * n_radial)
+
+    @property
+    def n_features(self) -> int:
+        per_channel = 1 + (self.l_max + 1 if self.body_order >= 3 else 0) + (len(self._triples) if self.body_order >= 4 else 0)
+        return per_channel * self.n_channels
+
+    @property
+    def _triples(self) -> list[tuple[int, int, int]]:
+        degrees = range(self.l_max + 1)
+        return [
+            (a, b, c)
+            for a, b, c in itertools.combinations_with_replacement(degrees, 3)
+            if c <= a + b and (a + b + c) % 2 == 0
+        ]
+
+    def __call__(self, neighborhood: Neighborhood) -> Float[Array, "N F"]:
+        a = self._density_coefficients(neighborhood)
+        features = [a[0]]
+        if self.body_order >= 3:
+            features += [sum(a[lm] * a[lm] for lm in range(l**2, (l + 1) ** 2)) for l in range(self.l_max + 1)]
+        if self.body_order >= 4:
+            features += [_coupled_triple(a, *triple) for triple in self._triples]
+        return jnp.concatenate(features).T
+
+    def _density_coefficients(self, neighborhood: Neighborhood) -> list[Float[Array, "C N"]]:
+        """A[c, l, m] of every centre: a list over (l, m)."""
+        # Atoms last: the elementwise work then runs over contiguous memory whatever K is.
+        x, y, z = neighborhood.vectors.transpose(2, 1, 0)
+        mask = neighborhood.mask.T
+        r = jnp.sqrt(x * x + y * y + z * z)
+        inverse = 1.0 / r
+        envelope = jnp.where(mask, polynomial_cutoff(r, self.cutoff), 0.0)
+        t = jnp.minimum(r * (1.0 / self.cutoff), 1.0)
+        radial = jnp.stack(chebyshev(2.0 * t - 1.0, self.n_radial, envelope))
+        harmonics = jnp.stack(spherical_harmonics(x * inverse, y * inverse, z * inverse, self.l_max))
+        n_elements, n_densities = self.densities.shape
+        if n_elements > 1:
+            weights = self.densities[neighborhood.neighbor_species.T]  # K N D
+            radial = (jnp.moveaxis(weights, -1, 0)[:, None] * radial[None]).reshape(-1, *r.shape)
+        summed = jnp.einsum("bkn,mkn->mbn", radial, harmonics)
+        degree = np.repeat(np.arange(self.l_max + 1), 2 * np.arange(self.l_max + 1) + 1)
+        if n_elements == 1:
+            mixed = jnp.einsum("mcb,mbn->mcn", self.radial_weights[0][degree], summed)
+        else:
+            center = jax.nn.one_hot(neighborhood.species, n_elements, axis=0, dtype=r.dtype)
+            mixed = jnp.einsum("smcb,mbn,sn->mcn", self.radial_weights[:, degree], summed, center)
+        return [m.squeeze(0) for m in jnp.split(mixed, len(degree))]
+
+
+def _coupled_triple(a: list[Float[Array, "C N"]], l1: int, l2: int, l3: int) -> Float[Array, "C N"]:
+    """The invariant of three density coefficients of one channel, like terms gathered first."""
+    terms: dict[tuple[int, ...], float] = {}
+    coupling = gaunt(l1, l2, l3)
+    for m1, m2, m3 in np.argwhere(coupling):
+        index = tuple(sorted((l1**2 + int(m1), l2**2 + int(m2), l3**2 + int(m3))))
+        terms[index] = terms.get(index, 0.0) + float(coupling[m1, m2, m3])
+    return sum(weight * a[i] * a[j] * a[k] for (i, j, k), weight in sorted(terms.items()))

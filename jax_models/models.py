@@ -1,0 +1,82 @@
+"""What a configuration builds: an equinox module with ``energies(neighborhood)``. One registry line an architecture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jax_models.descriptors import DESCRIPTORS
+from jax_models.errors import ConfigError
+from jax_models.neighborhood import Neighborhood
+from jax_models.priors import PRIORS
+from jax_models.readouts import READOUTS
+
+
+class LocalModel(eqx.Module):
+    """Descriptor -> normalised features -> readout, plus priors: the energy of each centre in eV.
+
+    The mean and scale of the features are set once from training data and are not trained.
+    """
+
+    descriptor: eqx.Module
+    readout: eqx.Module
+    priors: list[eqx.Module]
+    feature_mean: Float[Array, " F"]
+    feature_scale: Float[Array, " F"]
+
+    def features(self, neighborhood: Neighborhood) -> Float[Array, "N F"]:
+        """Normalised features of each centre."""
+        mean, scale = jax.lax.stop_gradient((self.feature_mean, self.feature_scale))
+        return (self.descriptor(neighborhood) - mean) * scale
+
+    def energies(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
+        energy = self.readout(self.features(neighborhood), neighborhood.species)
+        for prior in self.priors:
+            energy = energy + prior(neighborhood)
+        return energy
+
+
+def build(architecture: dict[str, Any], elements: tuple[str, ...], cutoff: float, seed: int = 0) -> LocalModel:
+    """The model that ``architecture`` describes, with fresh parameters.
+
+    Args:
+        architecture: ``{"descriptor": {"name": "ace", ...}, "readout": {"name": "mlp", ...}, "priors": [{"name": "zbl", ...}]}``;
+            what is left out takes its default.
+
+    Raises:
+        ConfigError: an unknown name or setting, or one outside its range.
+
+    Example:
+        >>> model = build({"descriptor": {"name": "ace", "l_max": 2}}, ("Si",), 5.0)
+        >>> model.descriptor.n_features
+        160
+    """
+    if not cutoff > 0:
+        raise ConfigError(f"cutoff is {cutoff}; it must be a positive distance in Å")
+    unknown = set(architecture) - {"descriptor", "readout", "priors"}
+    if unknown:
+        raise ConfigError(f"unknown key in the architecture: {', '.join(sorted(unknown))}")
+    key_descriptor, key_readout = jax.random.split(jax.random.PRNGKey(seed))
+    descriptor = construct(DESCRIPTORS, "descriptor", architecture.get("descriptor", {"name": "ace"}), len(elements), cutoff, key=key_descriptor)
+    n = descriptor.n_features
+    readout = construct(READOUTS, "readout", architecture.get("readout", {"name": "mlp"}), n, len(elements), key=key_readout)
+    priors = [construct(PRIORS, "prior", prior, elements) for prior in architecture.get("priors", [])]
+    return LocalModel(descriptor, readout, priors, jnp.zeros(n), jnp.ones(n))
+
+
+def construct(registry: dict[str, type], kind: str, settings: dict[str, Any], *arguments: Any, **fixed: Any) -> Any:
+    """Look ``settings["name"]`` up in ``registry`` and call it with the other settings, refusing unknown ones."""
+    settings = dict(settings)
+    name = settings.pop("name", None)
+    if name not in registry:
+        raise ConfigError(f"unknown {kind} {name!r}; choose from {', '.join(sorted(registry))}")
+    allowed = registry[name].defaults
+    unknown = set(settings) - set(allowed)
+    if unknown:
+        raise ConfigError(f"{kind} {name} has no setting {', '.join(sorted(unknown))}; it has {', '.join(sorted(allowed)) or 'none'}")
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+    return registry[name](*arguments, **settings, **fixed)

@@ -1,0 +1,150 @@
+"""Potential: contract, parameters and energy, the one public type."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jax_models.derivatives import atomic_virials, energies_and_gradient, forces, virial
+from jax_models.elements import ATOMIC_NUMBERS
+from jax_models.errors import ConfigError, StructureError
+from jax_models.neighborhood import Neighborhood, neighborhood_of
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a potential is and needs; engines read it and refuse, by name, what they cannot do. Units: eV, Å."""
+
+    elements: tuple[str, ...]
+    cutoff: float
+    layers: int = 1
+    """Interaction layers: an energy depends on atoms up to layers x cutoff away."""
+    kind: str = "local"
+    """``local``, ``message_passing`` or ``global`` (needs the whole cell)."""
+    outputs: tuple[str, ...] = ("energy",)
+    dtype: str = "float32"
+    """Compute type a precision "auto" means."""
+    citation: str = ""
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self):
+        unknown = [e for e in self.elements if e not in ATOMIC_NUMBERS]
+        if unknown:
+            raise ConfigError(f"not a chemical element: {', '.join(map(str, unknown))}")
+        if not self.elements or len(set(self.elements)) < len(self.elements):
+            raise ConfigError(f"elements must be one or more different symbols, not {list(self.elements)}")
+        if not (np.isfinite(self.cutoff) and self.cutoff > 0):
+            raise ConfigError(f"cutoff is {self.cutoff}; it must be a positive distance in Å")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Potential:
+    """A force field: learned energy per centre, plus a constant energy for each element.
+
+    Example:
+        >>> from jax_models import Potential
+        >>> potential = Potential.load("lammps_examples/Si.jaxff")  # doctest: +SKIP
+        >>> potential.contract.elements  # doctest: +SKIP
+        ('Si',)
+    """
+
+    contract: Contract
+    model: eqx.Module
+    """Anything with ``energies(neighborhood) -> [N]`` in eV."""
+    architecture: dict[str, Any]
+    """Rebuilds ``model``'s structure; its arrays come from the file."""
+    reference_energies: Float[np.ndarray, " S"]
+    """eV per atom of each element, added in float64 by the engines: large constants have no place in float32."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        return self.contract.elements
+
+    @property
+    def cutoff(self) -> float:
+        return self.contract.cutoff
+
+    def energies(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
+        """Energy of each centre (eV) without reference energies, in the type of ``neighborhood.vectors``."""
+        dtype = neighborhood.vectors.dtype
+        cast = jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, self.model)
+        return cast.energies(neighborhood)
+
+    def compiled(self) -> Callable[..., tuple[Float[Array, " N"], Float[Array, "N K 3"]]]:
+        """A jitted ``f(vectors, species, neighbor_species, mask) -> (energies, dE/dvectors)`` of float32 or float64."""
+
+        def jaxff_energy_and_gradient(vectors, species, neighbor_species, mask):
+            return energies_and_gradient(self.energies, Neighborhood(vectors, species, neighbor_species, mask))
+
+        return jax.jit(jaxff_energy_and_gradient)
+
+    def species_of(self, symbols: list[str]) -> np.ndarray:
+        """Indices of chemical symbols in this potential's element list.
+
+        Raises:
+            StructureError: an element this potential does not know.
+        """
+        index = {e: n for n, e in enumerate(self.elements)}
+        unknown = sorted(set(symbols) - set(index))
+        if unknown:
+            raise StructureError(f"the potential has no parameters for {', '.join(unknown)}; it knows {', '.join(self.elements)}")
+        return np.array([index[s] for s in symbols], np.int32)
+
+    def evaluate(self, positions, cell, periodic, symbols: list[str], double: bool = True) -> dict[str, np.ndarray]:
+        """Energy, forces, virial and per-atom values of one structure: the plain reference the engines are tested against.
+
+        Returns:
+            ``energy`` (eV), ``energies[N]``, ``forces[N, 3]`` (eV/Å), ``virial[3, 3]`` = dE/dstrain (eV),
+            ``virials[N, 3, 3]``.
+        """
+        species = self.species_of(symbols)
+        with jax.enable_x64(double):
+            nb = neighborhood_of(positions, cell, periodic, species, self.cutoff, np.float64 if double else np.float32)
+            per_center, gradient = energies_and_gradient(self.energies, jax.tree.map(jnp.asarray, nb))
+        energies = np.asarray(per_center, float) + self.reference_energies[species]
+        gradient = np.asarray(gradient, float)
+        return {
+            "energy": energies.sum(),
+            "energies": energies,
+            "forces": forces(gradient, nb.neighbors, len(species)),
+            "virial": virial(nb.vectors, gradient),
+            "virials": atomic_virials(nb.vectors, gradient),
+        }
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write a ``.jaxff`` file, replacing an old one only when the new one is complete."""
+        from jax_models.model_file import write
+
+        write(self, path)
+
+    @staticmethod
+    def load(path: str | os.PathLike, verify: bool = True) -> Potential:
+        """Read a ``.jaxff`` file.
+
+        Raises:
+            ModelFileError: missing, corrupt or too new, or (with ``verify``) not reproducing its own check values.
+        """
+        from jax_models.model_file import read
+
+        return read(path, verify=verify)
+
+    @staticmethod
+    def from_function(energy: Callable[[Neighborhood], Array], elements, cutoff: float, **contract: Any) -> Potential:
+        """A potential from anyone's JAX function of a Neighborhood; see `jax_models.exported.from_function`."""
+        from jax_models.exported import from_function
+
+        return from_function(energy, elements, cutoff, **contract)

@@ -1,0 +1,1 @@
+"""What training needs, on plain arrays."""

@@ -1,0 +1,1 @@
+"""The `jaxff` command: one file a subcommand, registered in `app`."""

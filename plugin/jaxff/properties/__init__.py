@@ -1,0 +1,1 @@
+"""Properties computed from a potential: elastic constants, barriers."""
