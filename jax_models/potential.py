@@ -81,7 +81,7 @@ class Potential:
     def energies(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
         """Energy of each centre (eV) without reference energies, in the type of ``neighborhood.vectors``."""
         dtype = neighborhood.vectors.dtype
-        cast = jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, self.model)
+        cast = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if eqx.is_inexact_array(leaf) else leaf, self.model)
         return cast.energies(neighborhood)
 
     def compiled(self) -> Callable[..., tuple[Float[Array, " N"], Float[Array, "N K 3"]]]:
@@ -114,7 +114,7 @@ class Potential:
         species = self.species_of(symbols)
         with jax.enable_x64(double):
             nb = neighborhood_of(positions, cell, periodic, species, self.cutoff, np.float64 if double else np.float32)
-            per_center, gradient = energies_and_gradient(self.energies, jax.tree.map(jnp.asarray, nb))
+            per_center, gradient = self.compiled()(*nb[:4])
         energies = np.asarray(per_center, float) + self.reference_energies[species]
         gradient = np.asarray(gradient, float)
         return {

@@ -1,0 +1,211 @@
+"""Read, write and verify a .jaxff file.
+
+A zip of ``model.json`` (contract and architecture), ``weights.safetensors``, ``check.json`` (a small structure with its
+energy, forces and virial, evaluated again at load), ``provenance.json`` and, for functions written by others,
+``stablehlo/``. Every member's SHA-256 stands in ``model.json``, whose own stands in the zip's comment: a changed byte is
+noticed, whatever it would have meant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from safetensors.numpy import load as parse_safetensors
+from safetensors.numpy import save as format_safetensors
+
+from jax_models.errors import JaxffError, ModelFileError
+from jax_models.exported import ExportedModel
+from jax_models.models import build
+from jax_models.potential import SCHEMA_VERSION, Contract, Potential
+
+COMMENT = b"jaxff sha256:"
+TOLERANCE = 1e-6
+"""Relative agreement asked of the check values, evaluated in double precision on any machine."""
+
+
+def write(potential: Potential, path: str | os.PathLike) -> None:
+    """Write ``potential`` to ``path``; an existing file is replaced only by a complete one.
+
+    Raises:
+        ModelFileError: the file cannot be written (no space, no permission), or the potential gives numbers that
+            are not finite.
+    """
+    path = Path(path)
+    members = {
+        "weights.safetensors": format_safetensors(_named_arrays(potential.model)),
+        "check.json": _json(_check_values(potential)),
+        "provenance.json": _json(potential.provenance),
+    }
+    if isinstance(potential.model, ExportedModel):
+        members |= {f"stablehlo/energies_{dtype}.bin": data for dtype, data in potential.model.artifacts.items()}
+    model = {
+        "contract": potential.contract.to_dict(),
+        "architecture": potential.architecture,
+        "reference_energies": [float(e) for e in potential.reference_energies],
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
+    }
+    members = {"model.json": _json(model), **members}
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
+        for name, data in members.items():
+            file.writestr(zipfile.ZipInfo(name), data)  # a fixed date: the same potential gives the same bytes
+        file.comment = COMMENT + hashlib.sha256(members["model.json"]).hexdigest().encode()
+    write_atomically(path, archive.getvalue())
+
+
+def write_atomically(path: str | os.PathLike, data: bytes) -> None:
+    """Write a file under a temporary name beside ``path``, then rename it: never half a file, never a lost one.
+
+    Raises:
+        ModelFileError: it cannot be written; what was at ``path`` is still there.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's own mode is private
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+        kept = "; the file that was there is unchanged" if path.exists() else ""
+        raise ModelFileError(f"cannot write {path}: {error.strerror or error}{kept}") from None
+
+
+def read(path: str | os.PathLike, verify: bool = True) -> Potential:
+    """The potential in the ``.jaxff`` file at ``path``.
+
+    Raises:
+        ModelFileError: the file is missing, corrupt, written by a newer version, or (with ``verify``) its check
+            values are not reproduced.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from None
+    model, members = _unpack(path, data)
+    try:
+        if model["contract"]["schema_version"] > SCHEMA_VERSION:
+            raise ModelFileError(
+                f"{path} has schema version {model['contract']['schema_version']}, this jaxff reads up to "
+                f"{SCHEMA_VERSION}: install a newer jaxff"
+            )
+        fields = dict(model["contract"])
+        contract = Contract(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+        potential = Potential(
+            contract=contract,
+            model=_rebuild(model["architecture"], contract, members),
+            architecture=model["architecture"],
+            reference_energies=np.array(model["reference_energies"], float),
+            provenance=json.loads(members["provenance.json"]),
+        )
+    except ModelFileError:
+        raise
+    except (KeyError, TypeError, ValueError, JaxffError) as error:
+        raise ModelFileError(f"{path} is not a valid .jaxff file: {error}") from None
+    if verify:
+        _verify(path, potential, json.loads(members["check.json"]))
+    return potential
+
+
+def _unpack(path: str | os.PathLike, data: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """model.json and the other members, all proven by their hashes."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as file:
+            comment = file.comment
+            members = {name: file.read(name) for name in file.namelist()}
+        contents = members.pop("model.json")
+        if comment != COMMENT + hashlib.sha256(contents).hexdigest().encode():
+            raise ModelFileError(f"{path} is corrupt: model.json does not match its checksum")
+        model = json.loads(contents)
+        for name, digest in model["sha256"].items():
+            if hashlib.sha256(members[name]).hexdigest() != digest:
+                raise ModelFileError(f"{path} is corrupt: {name} does not match its checksum")
+        return model, {name: members[name] for name in model["sha256"]}
+    except ModelFileError:
+        raise
+    except Exception as error:  # zipfile raises a dozen types on damaged archives, none of them a user's concern
+        raise ModelFileError(f"{path} is not a .jaxff file, or is corrupt: {error or type(error).__name__}") from None
+
+
+def _rebuild(architecture: dict[str, Any], contract: Contract, members: dict[str, bytes]) -> eqx.Module:
+    if architecture.get("name") == "exported":
+        prefix, suffix = "stablehlo/energies_", ".bin"
+        return ExportedModel({n[len(prefix) : -len(suffix)]: data for n, data in members.items() if n.startswith(prefix)})
+    skeleton = eqx.filter_eval_shape(build, architecture, contract.elements, contract.cutoff)
+    arrays = parse_safetensors(members["weights.safetensors"])
+    leaves, structure = jax.tree_util.tree_flatten_with_path(skeleton)
+    filled = []
+    for tree_path, leaf in leaves:
+        if isinstance(leaf, jax.ShapeDtypeStruct):
+            name = jax.tree_util.keystr(tree_path)
+            if name not in arrays:
+                raise ModelFileError(f"the weights lack {name}")
+            if arrays[name].shape != leaf.shape:
+                raise ModelFileError(f"the weights {name} have shape {arrays[name].shape}, not {leaf.shape}")
+            leaf = arrays.pop(name)
+        filled.append(leaf)
+    if arrays:
+        raise ModelFileError(f"the weights hold {', '.join(sorted(arrays))}, which the architecture has no place for")
+    return jax.tree_util.tree_unflatten(structure, filled)
+
+
+def _named_arrays(model: eqx.Module) -> dict[str, np.ndarray]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(eqx.filter(model, eqx.is_array))
+    return {jax.tree_util.keystr(path): np.ascontiguousarray(leaf) for path, leaf in leaves}
+
+
+def _check_values(potential: Potential) -> dict[str, Any]:
+    """A small periodic structure with every element (up to eight), and what the potential says of it."""
+    elements = potential.elements
+    n = min(max(4, len(elements)), 8)
+    symbols = [elements[i % len(elements)] for i in range(n)]
+    # Uneven spacings about half a cutoff: no symmetry that could hide a sign or a swapped axis.
+    step = min(0.5 * potential.cutoff, 2.5)
+    generator = np.random.default_rng(0)
+    positions = step * (np.array([[i % 2, i // 2 % 2, i // 4] for i in range(n)]) + generator.uniform(-0.12, 0.12, (n, 3)))
+    cell = step * np.array([[2.3, 0.0, 0.0], [0.2, 2.4, 0.0], [-0.1, 0.3, 2.5]])
+    values = potential.evaluate(positions, cell, True, symbols)
+    if not all(np.isfinite(values[name]).all() for name in ("energy", "forces", "virial")):
+        raise ModelFileError("the potential gives numbers that are not finite for a small test structure; it is not saved")
+    return {
+        "symbols": symbols,
+        "positions": positions.tolist(),
+        "cell": cell.tolist(),
+        "energy": float(values["energy"]),
+        "forces": values["forces"].tolist(),
+        "virial": values["virial"].tolist(),
+    }
+
+
+def _verify(path: str | os.PathLike, potential: Potential, check: dict[str, Any]) -> None:
+    now = potential.evaluate(np.array(check["positions"]), np.array(check["cell"]), True, check["symbols"])
+    for name in ("energy", "forces", "virial"):
+        then = np.array(check[name])
+        scale = max(1.0, float(np.abs(then).max()))
+        error = float(np.abs(now[name] - then).max()) if np.isfinite(now[name]).all() else np.inf
+        if not error <= TOLERANCE * scale:
+            raise ModelFileError(
+                f"{path} does not reproduce itself here: the {name} of its check structure is off by {error:.2e} "
+                f"(of {scale:.2e}). Its architecture may have changed between versions of jaxff"
+            )
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=1, allow_nan=False).encode()
