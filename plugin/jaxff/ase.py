@@ -1,0 +1,196 @@
+"""The ASE calculator: energy, forces, stress and their per-atom parts from a .jaxff file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import weakref
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from jax_models import ConfigError, ModelFileError, Potential, StructureError
+from jax_models.neighborhood import bucket
+from jaxff.evaluator import Evaluator, Workspace
+from jaxff.runtime import configure
+from jaxff.skin_list import SkinList
+
+_evaluators: weakref.WeakValueDictionary[tuple, Evaluator] = weakref.WeakValueDictionary()
+"""Calculators of one file share its compiled function; it goes when the last of them does."""
+
+
+class JaxffCalculator(Calculator):
+    """Energy, forces and stress of a potential, for everything that ASE does with a calculator.
+
+    Gives ``energy`` (eV, reference energies of the elements included), ``free_energy`` (the same), ``energies[N]``,
+    ``forces[N, 3]`` (eV/Å), and for a cell with a volume ``stress[6]`` and ``stresses[N, 6]`` (eV/Å³, Voigt, ASE's
+    sign; the per-atom stresses are each atom's virial over the whole volume, so that they sum to the stress).
+    Any boundary conditions; cells may be smaller than the cutoff.
+
+    Args:
+        potential: path of a ``.jaxff`` file, or a `jax_models.Potential`.
+        precision: "single" or "double"; vectors are formed and results summed in double either way.
+        device: "cpu", "gpu" or "auto".
+        skin: Å added to the cutoff of the neighbour list, which is kept until atoms may have crossed it;
+            0 builds it at every evaluation.
+
+    Raises:
+        ModelFileError: the file is missing, corrupt or too new.
+        ConfigError: an unknown precision or device, or a negative skin.
+        StructureError: (on evaluation) an element the potential lacks, positions that are not finite, atoms on top
+            of each other.
+
+    Example:
+        >>> from ase.build import bulk
+        >>> from jaxff import JaxffCalculator
+        >>> atoms = bulk("Si", cubic=True)
+        >>> atoms.calc = JaxffCalculator("lammps_examples/Si.jaxff")  # doctest: +SKIP
+        >>> atoms.get_potential_energy()  # doctest: +SKIP
+        -43.38
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress", "stresses"]
+
+    def __init__(
+        self,
+        potential: str | os.PathLike | Potential,
+        precision: str = "single",
+        device: str = "auto",
+        skin: float = 0.5,
+    ):
+        super().__init__()
+        if not (np.isfinite(skin) and skin >= 0):
+            raise ConfigError(f"skin is {skin}; it must be a distance of 0 Å or more")
+        configure()
+        self.evaluator = _shared_evaluator(potential, precision, device)
+        self.potential = self.evaluator.potential
+        self._list = SkinList(self.potential.cutoff, float(skin))
+        self._numbers = np.zeros(0, int)
+        self._species = np.zeros(0, np.int32)
+        self._blocks: list[tuple[slice, Workspace]] = []
+
+    def __deepcopy__(self, memo) -> JaxffCalculator:
+        # A compiled function cannot be copied, and sharing it is what the copy is for.
+        copy = object.__new__(type(self))
+        Calculator.__init__(copy)
+        copy.evaluator, copy.potential = self.evaluator, self.potential
+        copy._list = SkinList(self._list.cutoff, self._list.skin)
+        copy._numbers, copy._species, copy._blocks = np.zeros(0, int), np.zeros(0, np.int32), []
+        return copy
+
+    def calculate(self, atoms: Atoms | None = None, properties=("energy",), system_changes=all_changes) -> None:
+        """Evaluate ``atoms``; see the class for what is given and raised."""
+        if atoms is None:
+            atoms = self.atoms
+        self._update(atoms)
+        energies = np.empty(len(atoms))
+        for rows, workspace in self._blocks:
+            self._evaluate_block(atoms.positions, rows, workspace, energies)
+        if not np.isfinite(energies).all():
+            raise StructureError(self._explain_not_finite(energies))
+        energies += self.potential.reference_energies[self._species]
+        self.results = {"energy": energies.sum(), "energies": energies, "forces": self._forces(len(atoms))}
+        self.results["free_energy"] = self.results["energy"]
+        volume = abs(np.linalg.det(atoms.cell.array))
+        if volume > 1e-8:
+            strain_derivative = self._vectors.reshape(3, -1) @ self._gradient.reshape(3, -1).T
+            self.results["stress"] = full_3x3_to_voigt_6_stress(strain_derivative / volume)
+            if "stresses" in properties:
+                virials = np.einsum("ank,bnk->nab", self._vectors, self._gradient)
+                self.results["stresses"] = full_3x3_to_voigt_6_stress(virials / volume)
+
+    def _update(self, atoms: Atoms) -> None:
+        """Species, neighbour list and, where either changed, the arrays made from them."""
+        new_species = not np.array_equal(atoms.numbers, self._numbers)
+        if new_species:
+            self._species = self.potential.species_of(atoms.get_chemical_symbols())
+            self._numbers = atoms.numbers.copy()
+        rebuilt = self._list.update(atoms.positions, atoms.cell.array, atoms.pbc)
+        if rebuilt or new_species:
+            self._allocate()
+
+    def _allocate(self) -> None:
+        # The arrays are this calculator's own: the evaluator may be shared by NEB images that run in threads.
+        n_atoms, n_neighbors = self._list.neighbors.shape
+        width, size = bucket(max(n_neighbors, 1)), self.evaluator.block_size(n_atoms)
+        neighbor_species = self._species[self._list.neighbors]
+        self._blocks = []
+        for start in range(0, n_atoms, size):
+            rows = slice(start, min(start + size, n_atoms))
+            n = rows.stop - start
+            workspace = Workspace(
+                np.ones((size, width, 3), self.evaluator.dtype),
+                np.zeros(size, np.int32),
+                np.zeros((size, width), np.int32),
+                np.zeros((size, width), bool),
+            )
+            workspace.species[:n] = self._species[rows]
+            workspace.neighbor_species[:n, :n_neighbors] = neighbor_species[rows]
+            self._blocks.append((rows, workspace))
+        self._vectors = np.empty((3, n_atoms, n_neighbors))
+        self._gradient = np.empty((3, n_atoms, n_neighbors))
+
+    def _evaluate_block(self, positions: np.ndarray, rows: slice, workspace: Workspace, energies: np.ndarray) -> None:
+        """Vectors in double, then the model; leaves its gradient, component first, for the sums in double."""
+        n, width = self._vectors[0, rows].shape
+        neighbors = self._list.neighbors[rows]
+        vectors = self._vectors[:, rows]
+        distance2 = np.zeros((n, width))
+        for axis in range(3):
+            component = positions[:, axis]
+            np.take(component, neighbors, out=vectors[axis])
+            vectors[axis] -= component[rows, None]
+            vectors[axis] += self._list.offsets[axis, rows]
+            distance2 += vectors[axis] ** 2
+        mask = distance2 < self._list.cutoff**2
+        if width and not distance2.min() > 0.0:
+            raise StructureError(self._explain_coincidence(distance2, rows))
+        workspace.mask[:n, :width] = mask
+        workspace.vectors[:n, :width] = vectors.transpose(1, 2, 0)
+        block_energies, gradient = self.evaluator.evaluate(workspace)
+        energies[rows] = block_energies[:n]
+        self._gradient[:, rows] = gradient[:n, :width].transpose(2, 0, 1)
+
+    def _forces(self, n_atoms: int) -> np.ndarray:
+        """F_i = sum of its own row of the gradient less what stands in its neighbours' rows, in double."""
+        forces = self._gradient.sum(axis=2).T
+        flat = self._list.neighbors.ravel()
+        for axis in range(3):
+            forces[:, axis] -= np.bincount(flat, weights=self._gradient[axis].ravel(), minlength=n_atoms)
+        return np.ascontiguousarray(forces)
+
+    def _explain_coincidence(self, distance2: np.ndarray, rows: slice) -> str:
+        n, k = np.unravel_index(np.argmin(distance2), distance2.shape)
+        i, j = rows.start + int(n), int(self._list.neighbors[rows][n, k])
+        return f"atoms {min(i, j)} and {max(i, j)} are at the same place; move or remove one of them"
+
+    def _explain_not_finite(self, energies: np.ndarray) -> str:
+        atom = int(np.argwhere(~np.isfinite(energies))[0, 0])
+        distance2 = (self._vectors[:, atom] ** 2).sum(axis=0)
+        near = np.where(distance2 > 0, distance2, np.inf)
+        text = f"the energy of atom {atom} is not finite"
+        if near.size and np.isfinite(near.min()):
+            k = int(np.argmin(near))
+            text += f"; its nearest neighbour is atom {self._list.neighbors[atom, k]}, {np.sqrt(near[k]):.3g} Å away"
+        return text
+
+
+def _shared_evaluator(potential: str | os.PathLike | Potential, precision: str, device: str) -> Evaluator:
+    """The evaluator of this file's content (or this object) at this precision and device, made on first use."""
+    if isinstance(potential, Potential):
+        key = (id(potential), precision, device)  # the evaluator holds the object, so its id stays its own
+    else:
+        path = Path(potential)
+        try:
+            key = (hashlib.sha256(path.read_bytes()).hexdigest(), precision, device)
+        except OSError as error:
+            raise ModelFileError(f"cannot read the potential {path}: {error.strerror}") from None
+    evaluator = _evaluators.get(key)
+    if evaluator is None:
+        loaded = potential if isinstance(potential, Potential) else Potential.load(potential)
+        evaluator = _evaluators[key] = Evaluator(loaded, precision, device)
+    return evaluator
