@@ -95,14 +95,14 @@ def dense_neighbors(
     i: Int[np.ndarray, " P"], j: Int[np.ndarray, " P"], shifts: Int[np.ndarray, "P 3"], n_atoms: int, n_neighbors: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The pair list as matrices: ``neighbors[N, K]``, ``shifts[N, K, 3]`` and ``mask[N, K]``; K is the largest
-    count unless given.
+    count (at least 1) unless given.
 
     Raises:
         ValueError: an atom has more than ``n_neighbors`` neighbours (none is ever dropped).
     """
     counts = np.bincount(i, minlength=n_atoms)
     most = int(counts.max(initial=0))
-    width = most if n_neighbors is None else n_neighbors
+    width = max(most, 1) if n_neighbors is None else n_neighbors
     if most > width:
         raise ValueError(f"an atom has {most} neighbours, more than the {width} there is room for")
     mask = np.arange(width)[None, :] < counts[:, None]
