@@ -70,11 +70,14 @@ class Evaluator:
         if self.potential.contract.kind != "local":
             largest = max(n_centers, 1)
         n_centers = max(n_centers, 1)
-        if self._block and self._block <= largest:
-            padded = math.ceil(n_centers / self._block) * self._block
-            if padded <= WASTE * n_centers or (self._block <= 32 and padded == self._block):
-                return self._block
         n_blocks = math.ceil(n_centers / largest)
+        if self._block and self._block <= largest:
+            kept = math.ceil(n_centers / self._block)
+            padded = kept * self._block
+            little_waste = padded <= WASTE * n_centers or (self._block <= 32 and padded == self._block)
+            # A block left from a much smaller system would cost a call for every few centres.
+            if little_waste and kept <= 2 * n_blocks:
+                return self._block
         self._block = bucket(math.ceil(n_centers / n_blocks), 16)
         return self._block
 
