@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 
 
-def configure(threads: int | None = None, platforms: str | None = None) -> None:
+def configure(threads: int | None = None, platforms: str | None = None, asynchronous: bool = True) -> None:
     """Prepare JAX; settings that a user made in the environment are kept.
 
     Args:
         threads: CPU threads for XLA; takes effect only before JAX's first computation. None leaves JAX's choice.
         platforms: for ``JAX_PLATFORMS``, e.g. "cpu".
+        asynchronous: False computes in the calling thread: an engine that waits for every result saves the hand-over.
     """
     if threads is not None and "jax" not in sys.modules:
         os.environ.setdefault("NPROC", str(threads))  # the size XLA gives its thread pools
@@ -24,6 +25,8 @@ def configure(threads: int | None = None, platforms: str | None = None) -> None:
         os.environ.setdefault("JAX_PLATFORMS", platforms)
     import jax
 
+    if not asynchronous:
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_directory()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -1,0 +1,209 @@
+"""The Python end of ``pair_style jaxff``: a table of C functions that open and evaluate potentials.
+
+Its structures are those of ``plugin/pair_jaxff/abi.h``; ctypes takes the GIL around every call. An exception never
+crosses into C++: the call returns 1 and the text, one line, is in the table.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import itertools
+import os
+import traceback
+from collections.abc import Callable
+from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_int32, c_int64, c_void_p
+from typing import TYPE_CHECKING, Any
+
+from jax_models.errors import ConfigError, JaxffError
+
+if TYPE_CHECKING:
+    from jaxff.evaluator import Evaluator, Workspace
+
+ABI = 1
+"""Raised together with JAXFF_ABI in abi.h."""
+
+
+class Settings(Structure):
+    _fields_ = [
+        ("file", c_char_p), ("precision", c_char_p), ("device", c_char_p), ("threads", c_int32),
+        ("ranks", c_int32), ("ranks_on_node", c_int32), ("rank_on_node", c_int32),
+    ]  # fmt: skip
+
+
+class Model(Structure):
+    _fields_ = [
+        ("handle", c_int64), ("cutoff", c_double), ("n_elements", c_int32), ("real_bytes", c_int32), ("elements", c_char_p),
+        ("reference_energies", c_void_p), ("banner", c_char_p), ("citation", c_char_p),
+    ]  # fmt: skip
+
+
+class WorkspacePointers(Structure):
+    _fields_ = [
+        ("index", c_int32), ("width", c_int32), ("vectors", c_void_p), ("species", c_void_p),
+        ("neighbor_species", c_void_p), ("mask", c_void_p),
+    ]  # fmt: skip
+
+
+class Result(Structure):
+    _fields_ = [("energies", c_void_p), ("gradient", c_void_p), ("compilations", c_int32)]
+
+
+OPEN = CFUNCTYPE(c_int32, POINTER(Settings), POINTER(Model))
+BLOCK_ROWS = CFUNCTYPE(c_int32, c_int64, c_int64, POINTER(c_int32))
+WORKSPACE = CFUNCTYPE(c_int32, c_int64, c_int32, c_int32, POINTER(WorkspacePointers))
+EVALUATE = CFUNCTYPE(c_int32, c_int64, c_int32, POINTER(Result))
+CLOSE = CFUNCTYPE(c_int32, c_int64)
+
+
+class Table(Structure):
+    _fields_ = [
+        ("alive", c_int32), ("error", c_char_p), ("open", OPEN), ("block_rows", BLOCK_ROWS), ("workspace", WORKSPACE),
+        ("evaluate", EVALUATE), ("close", CLOSE),
+    ]  # fmt: skip
+
+
+class OpenModel:
+    """One ``pair_coeff`` line: the evaluator, and what C++ holds pointers to."""
+
+    def __init__(self, evaluator: Evaluator, banner: str):
+        import numpy as np
+
+        potential = evaluator.potential
+        self.evaluator = evaluator
+        self.workspaces: list[Workspace] = []
+        self.results: tuple = ()
+        self.reference_energies = np.ascontiguousarray(potential.reference_energies, float)
+        self.elements = " ".join(potential.elements).encode()
+        self.banner = banner.encode()
+        self.citation = potential.contract.citation.encode()
+
+    def describe(self, model: Model) -> None:
+        potential = self.evaluator.potential
+        model.cutoff = potential.cutoff
+        model.n_elements = len(potential.elements)
+        model.real_bytes = self.evaluator.dtype().itemsize
+        model.elements = self.elements
+        model.reference_energies = self.reference_energies.ctypes.data
+        model.banner = self.banner
+        model.citation = self.citation
+
+
+_models: dict[int, OpenModel] = {}
+_handles = itertools.count(1)
+
+
+def install(address: int, abi: int) -> None:
+    """Write the address of the function table to ``address``, a pointer of the plugin's.
+
+    Raises:
+        RuntimeError: the plugin was built from another version of jaxff.
+    """
+    if abi != ABI:
+        raise RuntimeError(f"jaxffplugin.so speaks version {abi} of the interface, this jaxff {ABI}; install jaxff again")
+    ctypes.c_void_p.from_address(address).value = ctypes.addressof(_table)
+
+
+def _guarded(function: Callable[..., None]) -> Callable[..., int]:
+    def call(*arguments: Any) -> int:
+        try:
+            function(*arguments)
+        except BaseException as error:  # even KeyboardInterrupt must not unwind through C++
+            _table.error = one_line(error).encode()[:1000]
+            return 1
+        return 0
+
+    return call
+
+
+def one_line(error: BaseException) -> str:
+    """A message for LAMMPS's ``ERROR:`` line; what is not a user's mistake names its place."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, JaxffError):
+        return text
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" (Python, {os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {text}{place}"
+
+
+def _open(settings_pointer: Any, model_pointer: Any) -> None:
+    settings, model = settings_pointer.contents, model_pointer.contents
+    path, precision, device = (value.decode() for value in (settings.file, settings.precision, settings.device))
+    evaluator, threads = open_evaluator(path, precision, device, settings.threads, settings.ranks_on_node)
+    contract = evaluator.potential.contract
+    if contract.kind != "local" and settings.ranks > 1:
+        raise ConfigError(
+            f"{path} is a {contract.kind.replace('_', '-')} potential, which runs on one rank only, not on {settings.ranks}"
+        )
+    handle = next(_handles)
+    banner = (
+        f"pair_style jaxff: {path}: {' '.join(contract.elements)}, cutoff {contract.cutoff:g} Å, {precision} precision, "
+        f"on {device_name(evaluator.device)}, {threads} thread{'s' if threads > 1 else ''} a rank"
+    )
+    _models[handle] = OpenModel(evaluator, banner)
+    _models[handle].describe(model)
+    model.handle = handle
+
+
+def open_evaluator(path: str, precision: str, device: str, threads: int, ranks_on_node: int) -> tuple[Evaluator, int]:
+    """Read a file and prepare JAX for LAMMPS: one thread a rank unless asked otherwise."""
+    threads = threads or 1
+    # XLA takes most of a GPU's memory at once, which the second rank on that GPU would miss.
+    if ranks_on_node > 1:
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    from jaxff.runtime import configure
+
+    configure(threads=threads, platforms="cpu" if device == "cpu" else None, asynchronous=False)
+    from jax_models import Potential
+    from jaxff.evaluator import Evaluator
+
+    return Evaluator(Potential.load(path), precision, device), threads
+
+
+def device_name(device: Any) -> str:
+    """E.g. "CPU" or "NVIDIA H200 (gpu 0)"."""
+    return "CPU" if device.platform == "cpu" else f"{device.device_kind} ({device.platform} {device.id})"
+
+
+def _block_rows(handle: int, n_centers: int, rows: Any) -> None:
+    rows[0] = _models[handle].evaluator.block_size(n_centers)
+
+
+def _workspace(handle: int, rows: int, n_neighbors: int, pointers: Any) -> None:
+    model = _models[handle]
+    workspace = model.evaluator.workspace(rows, n_neighbors)
+    known = [n for n, other in enumerate(model.workspaces) if other is workspace]
+    if not known:
+        model.workspaces.append(workspace)
+        known = [len(model.workspaces) - 1]
+    result = pointers.contents
+    result.index = known[0]
+    result.width = workspace.mask.shape[1]
+    for name in ("vectors", "species", "neighbor_species", "mask"):
+        setattr(result, name, getattr(workspace, name).ctypes.data)
+
+
+def _evaluate(handle: int, index: int, result_pointer: Any) -> None:
+    model = _models[handle]
+    energies, gradient = model.results = model.evaluator.evaluate(model.workspaces[index])
+    result = result_pointer.contents
+    result.energies = energies.__array_interface__["data"][0]
+    result.gradient = gradient.__array_interface__["data"][0]
+    result.compilations = model.evaluator.compilations
+
+
+def _close(handle: int) -> None:
+    _models.pop(handle, None)
+
+
+_table = Table(
+    1, b"", OPEN(_guarded(_open)), BLOCK_ROWS(_guarded(_block_rows)), WORKSPACE(_guarded(_workspace)),
+    EVALUATE(_guarded(_evaluate)), CLOSE(_guarded(_close)),
+)  # fmt: skip
+# C++ reads the table until the process ends, later than Python frees its objects.
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(_table))
+
+
+@atexit.register
+def _shut() -> None:
+    _table.alive = 0

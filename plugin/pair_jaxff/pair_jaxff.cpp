@@ -1,0 +1,229 @@
+#include "pair_jaxff.h"
+
+#include "atom.h"
+#include "citeme.h"
+#include "comm.h"
+#include "error.h"
+#include "force.h"
+#include "memory.h"
+#include "neigh_list.h"
+#include "neighbor.h"
+#include "python_host.h"
+#include "universe.h"
+#include "update.h"
+#include "utils.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+using namespace LAMMPS_NS;
+
+namespace {
+
+struct Unit {
+  const char *style;
+  double energy, distance;    // one eV and one Å in this style
+};
+
+// CODATA 2018: 1 eV = 23.0605478 kcal/mol = 1.602176634e-19 J = 1/27.211386245988 Ha; 1 Å = 1/0.529177210903 a0
+constexpr Unit UNITS[] = {
+    {"metal", 1.0, 1.0},
+    {"real", 23.060547830619026, 1.0},
+    {"si", 1.602176634e-19, 1.0e-10},
+    {"electron", 1.0 / 27.211386245988, 1.0 / 0.529177210903},
+};
+
+}    // namespace
+
+PairJaxff::PairJaxff(LAMMPS *lmp) : Pair(lmp)
+{
+  single_enable = 0;
+  restartinfo = 0;
+  one_coeff = 1;
+  manybody_flag = 1;
+  no_virial_fdotr_compute = 1;
+  centroidstressflag = CENTROID_AVAIL;
+  comm_reverse_off = 12;    // forces and, when asked for, the nine components of a ghost's virial
+  select_units();
+}
+
+PairJaxff::~PairJaxff()
+{
+  if (is_open && python->alive) python->close(model.handle);
+  if (allocated) {
+    memory->destroy(setflag);
+    memory->destroy(cutsq);
+  }
+}
+
+void PairJaxff::select_units()
+{
+  for (const auto &unit : UNITS)
+    if (strcmp(update->unit_style, unit.style) == 0) {
+      energy_unit = unit.energy;
+      distance_unit = unit.distance;
+      return;
+    }
+  error->all(FLERR, "pair_style jaxff cannot work in units {}; use metal, real, si or electron", update->unit_style);
+}
+
+// pair_style jaxff [precision single|double] [device cpu|gpu|auto] [threads N]
+
+void PairJaxff::settings(int narg, char **arg)
+{
+  for (int i = 0; i < narg; i += 2) {
+    std::string keyword = arg[i];
+    if (keyword != "precision" && keyword != "device" && keyword != "threads")
+      error->all(FLERR, "pair_style jaxff has no keyword {}; it has precision, device and threads", keyword);
+    if (i + 1 == narg) error->all(FLERR, "pair_style jaxff keyword {} needs a value", keyword);
+    std::string value = arg[i + 1];
+    if (keyword == "precision") {
+      if (value != "single" && value != "double")
+        error->all(FLERR, "pair_style jaxff precision must be single or double, not {}", value);
+      precision = value;
+    } else if (keyword == "device") {
+      if (value != "cpu" && value != "gpu" && value != "auto")
+        error->all(FLERR, "pair_style jaxff device must be cpu, gpu or auto, not {}", value);
+      device = value;
+    } else {
+      threads = utils::is_integer(value) ? atoi(value.c_str()) : 0;
+      if (threads < 1) error->all(FLERR, "pair_style jaxff threads must be a positive number, not {}", value);
+    }
+  }
+}
+
+// pair_coeff * * file.jaxff El1 El2|NULL ...
+
+void PairJaxff::coeff(int narg, char **arg)
+{
+  if (narg < 3 || strcmp(arg[0], "*") != 0 || strcmp(arg[1], "*") != 0)
+    error->all(FLERR, "pair_style jaxff wants: pair_coeff * * file.jaxff, then an element or NULL for each atom type");
+  open_model(arg[2]);
+  map_types(narg - 3, arg + 3);
+}
+
+void PairJaxff::open_model(const std::string &name)
+{
+  std::string found = utils::get_potential_file_path(name);
+  file = found.empty() ? name : found;
+
+  MPI_Comm node;
+  int rank_on_node = 0, ranks_on_node = 1;
+  MPI_Comm_split_type(universe->uworld, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+  MPI_Comm_rank(node, &rank_on_node);
+  MPI_Comm_size(node, &ranks_on_node);
+  MPI_Comm_free(&node);
+
+  std::string message;
+  python = jaxff::python_table(message);
+  if (python) {
+    if (is_open) python->close(model.handle);
+    workspaces.clear();
+    JaxffSettings settings{file.c_str(), precision.c_str(), device.c_str(), threads,
+                           comm->nprocs, ranks_on_node, rank_on_node};
+    is_open = python->open(&settings, &model) == 0;
+    if (!is_open) message = python->error;
+  }
+
+  // What fails on one rank stops all of them, with that rank's words.
+  struct {
+    int failed, rank;
+  } mine{message.empty() ? 0 : 1, comm->me}, worst;
+  MPI_Allreduce(&mine, &worst, 1, MPI_2INT, MPI_MAXLOC, world);
+  if (worst.failed) {
+    char text[1024] = "";
+    strncpy(text, message.c_str(), sizeof(text) - 1);
+    MPI_Bcast(text, sizeof(text), MPI_CHAR, worst.rank, world);
+    error->all(FLERR, "pair_style jaxff: {}", text);
+  }
+  reference.assign(model.reference_energies, model.reference_energies + model.n_elements);
+  report(model.banner);
+  if (lmp->citeme && model.citation[0])
+    lmp->citeme->add(fmt::format("pair_style jaxff, potential {}:\n\n{}\n\n", name, model.citation));
+}
+
+void PairJaxff::map_types(int narg, char **arg)
+{
+  const int ntypes = atom->ntypes;
+  if (narg != ntypes)
+    error->all(FLERR, "pair_coeff for pair_style jaxff gives {} element name{}, but there {} {} atom type{}; "
+               "name an element of {} ({}) or NULL for each", narg, narg == 1 ? "" : "s", ntypes == 1 ? "is" : "are",
+               ntypes, ntypes == 1 ? "" : "s", file, model.elements);
+  auto elements = utils::split_words(model.elements);
+  species.assign(ntypes + 1, -1);
+  for (int type = 1; type <= ntypes; type++) {
+    std::string name = arg[type - 1];
+    if (name == "NULL") continue;
+    auto at = std::find(elements.begin(), elements.end(), name);
+    if (at == elements.end())
+      error->all(FLERR, "pair_style jaxff: {} has no element {}; it has {}, and NULL leaves a type out", file, name,
+                 model.elements);
+    species[type] = at - elements.begin();
+  }
+
+  if (!allocated) {
+    memory->create(setflag, ntypes + 1, ntypes + 1, "pair:setflag");
+    memory->create(cutsq, ntypes + 1, ntypes + 1, "pair:cutsq");
+    allocated = 1;
+  }
+  for (int i = 1; i <= ntypes; i++)
+    for (int j = 1; j <= ntypes; j++) setflag[i][j] = species[i] >= 0 && species[j] >= 0;
+}
+
+void PairJaxff::init_style()
+{
+  if (!atom->tag_enable) error->all(FLERR, "pair_style jaxff needs atom IDs; remove `atom_modify id no`");
+  select_units();
+  check_special_bonds();
+  neighbor->add_request(this, NeighConst::REQ_FULL);
+}
+
+// A factor of exactly zero makes LAMMPS leave bonded neighbours out of the list; this model must see them all.
+
+void PairJaxff::check_special_bonds()
+{
+  if (atom->molecular == Atom::ATOMIC || atom->maxspecial < 1) return;
+  for (int k = 1; k <= 3; k++)
+    if (force->special_lj[k] == 0.0 && force->special_coul[k] == 0.0)
+      error->all(FLERR, "pair_style jaxff needs all neighbours of bonded atoms, but special_bonds drops the 1-{} ones; use "
+                 "`special_bonds lj/coul 1 1 1`, or 1.0e-50 for a factor another pair style needs as zero", k + 1);
+}
+
+double PairJaxff::init_one(int, int)
+{
+  return model.cutoff * distance_unit;
+}
+
+void PairJaxff::require(int status)
+{
+  if (status) error->one(FLERR, "pair_style jaxff: {}", python->error);
+}
+
+void PairJaxff::report(const std::string &text)
+{
+  if (comm->me == 0) utils::logmesg(lmp, text + "\n");
+}
+
+// End of a run: how often the model was compiled, and where the time went.
+
+void PairJaxff::finish()
+{
+  double mine[5] = {seconds_gather, seconds_model, seconds_scatter, seconds_compile, evaluated}, sum[5];
+  MPI_Reduce(mine, sum, 5, MPI_DOUBLE, MPI_SUM, 0, world);
+  int most = 0;
+  MPI_Reduce(&compilations, &most, 1, MPI_INT, MPI_MAX, 0, world);
+  double total = sum[0] + sum[1] + sum[2];
+  if (comm->me == 0 && total > 0)
+    report(fmt::format("\npair_style jaxff: {:.2f} us/atom/step: gather {:.1f}%, model {:.1f}%, scatter {:.1f}%; "
+                       "compiled {} time{} so far, {:.2f} s in this run",
+                       1e6 * total / std::max(sum[4], 1.0), 100 * sum[0] / total, 100 * sum[1] / total,
+                       100 * sum[2] / total, most, most == 1 ? "" : "s", sum[3] / comm->nprocs));
+  seconds_gather = seconds_model = seconds_scatter = seconds_compile = evaluated = 0;
+}
+
+double PairJaxff::memory_usage()
+{
+  return Pair::memory_usage() + sizeof(double) * (block.vectors.capacity() + ghosts.capacity()) +
+      sizeof(int) * (block.neighbors.capacity() + centers.capacity());
+}

@@ -1,0 +1,80 @@
+// pair_style jaxff: energies, forces and virials of a potential in a .jaxff file.
+
+#ifndef LMP_PAIR_JAXFF_H
+#define LMP_PAIR_JAXFF_H
+
+#include "abi.h"
+#include "pair.h"
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace LAMMPS_NS {
+
+class PairJaxff : public Pair {
+ public:
+  explicit PairJaxff(class LAMMPS *);
+  ~PairJaxff() override;
+
+  void settings(int, char **) override;
+  void coeff(int, char **) override;
+  void init_style() override;
+  double init_one(int, int) override;
+  void compute(int, int) override;
+  void finish() override;
+  int pack_reverse_comm(int, int, double *) override;
+  void unpack_reverse_comm(int, int *, double *) override;
+  double memory_usage() override;
+
+ private:
+  // Neighbours inside the cutoff of one block of centres, row after row.
+  struct Block {
+    const int *centers = nullptr;
+    int n = 0;
+    std::vector<int> row_end;
+    std::vector<int> neighbors;
+    std::vector<double> vectors;    // r_j - r_i in the distance unit of LAMMPS
+  };
+
+  void open_model(const std::string &file);
+  void map_types(int narg, char **arg);
+  void check_special_bonds();
+  void select_units();
+  void collect_centers();
+  int gather(const int *centers, int n);
+  const JaxffWorkspace &workspace(int rows, int n_neighbors);
+  template <typename Real> void fill(const JaxffWorkspace &, int rows);
+  template <typename Real> void scatter(const JaxffWorkspace &, const JaxffResult &);
+  void tally_virial(int i, int j, const double *r, const double *g);
+  double *ghost_row(int j);
+  [[noreturn]] void not_finite(int row);
+  void require(int status);
+  void report(const std::string &text);
+
+  JaxffTable *python = nullptr;
+  JaxffModel model{};
+  bool is_open = false;
+  std::string file, precision = "single", device = "auto";
+  int threads = 0;
+
+  double energy_unit = 1.0, distance_unit = 1.0;    // eV and Å in the units of the run
+  std::vector<int> species;            // of each atom type; -1 for NULL
+  std::vector<double> reference;       // energy of each species, eV
+  std::vector<int> centers;
+  Block block;
+  std::map<std::pair<int, int>, JaxffWorkspace> workspaces;
+
+  // With newton off, LAMMPS neither clears nor returns what is added to ghost atoms: it is kept here and sent home.
+  std::vector<double> ghosts;
+  int ghost_stride = 0;
+
+  double seconds_gather = 0, seconds_model = 0, seconds_scatter = 0, seconds_compile = 0;
+  double evaluated = 0;    // centres
+  int compilations = 0;
+};
+
+}    // namespace LAMMPS_NS
+
+#endif
