@@ -61,11 +61,17 @@ def build(architecture: dict[str, Any], elements: tuple[str, ...], cutoff: float
     if unknown:
         raise ConfigError(f"unknown key in the architecture: {', '.join(sorted(unknown))}")
     key_descriptor, key_readout = jax.random.split(jax.random.PRNGKey(seed))
-    descriptor = construct(DESCRIPTORS, "descriptor", architecture.get("descriptor", {"name": "ace"}), len(elements), cutoff, key=key_descriptor)
+    descriptor = build_descriptor(architecture.get("descriptor", {"name": "ace"}), elements, cutoff, key_descriptor)
     n = descriptor.n_features
     readout = construct(READOUTS, "readout", architecture.get("readout", {"name": "mlp"}), n, len(elements), key=key_readout)
     priors = [construct(PRIORS, "prior", prior, elements) for prior in architecture.get("priors", [])]
     return LocalModel(descriptor, readout, priors, jnp.zeros(n), jnp.ones(n))
+
+
+def build_descriptor(settings: dict[str, Any], elements: tuple[str, ...], cutoff: float, key: Array) -> Any:
+    """The descriptor of ``settings``, for ``elements``: most need only their number, those ``by_symbol`` which they are."""
+    given = elements if getattr(DESCRIPTORS.get(settings.get("name")), "by_symbol", False) else len(elements)
+    return construct(DESCRIPTORS, "descriptor", settings, given, cutoff, key=key)
 
 
 def construct(registry: dict[str, type], kind: str, settings: dict[str, Any], *arguments: Any, **fixed: Any) -> Any:
