@@ -3,7 +3,15 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from jax_models.errors import ConfigError, DatasetError, JaxffError, ModelFileError, StructureError, TrainingError
+from jax_models.errors import (
+    ConfigError,
+    ConvergenceError,
+    DatasetError,
+    JaxffError,
+    ModelFileError,
+    StructureError,
+    TrainingError,
+)
 
 if TYPE_CHECKING:
     from jax_models.neighborhood import Neighborhood as Neighborhood
@@ -14,6 +22,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ConfigError",
     "Contract",
+    "ConvergenceError",
     "DatasetError",
     "JaxffError",
     "ModelFileError",

@@ -23,3 +23,7 @@ class ModelFileError(JaxffError):
 
 class TrainingError(JaxffError):
     """Training cannot go on: diverged, or a checkpoint that does not fit."""
+
+
+class ConvergenceError(JaxffError):
+    """A relaxation or a path did not reach the forces asked for."""

@@ -84,8 +84,8 @@ class JaxffCalculator(Calculator):
 
     def calculate(self, atoms: Atoms | None = None, properties=("energy",), system_changes=all_changes) -> None:
         """Evaluate ``atoms``; see the class for what is given and raised."""
-        if atoms is None:
-            atoms = self.atoms
+        super().calculate(atoms, properties, system_changes)
+        atoms = self.atoms
         self._update(atoms)
         energies = np.empty(len(atoms))
         for rows, workspace in self._blocks:

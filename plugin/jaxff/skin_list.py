@@ -57,11 +57,9 @@ class SkinList:
         if positions.shape != old_positions.shape or not np.array_equal(periodic, old_periodic):
             return False
         shrinkage = 1.0
-        if not np.array_equal(cell, old_cell):
-            missing = np.ones(3, bool) if not periodic.any() else np.linalg.norm(cell, axis=1) < 1e-8
-            if missing.any():
-                cell, old_cell = (complete_cell(c, ~missing) if not missing.all() else np.eye(3) for c in (cell, old_cell))
-            if abs(np.linalg.det(cell)) < 1e-8 or abs(np.linalg.det(old_cell)) < 1e-8 or not np.isfinite(cell).all():
+        if periodic.any() and not np.array_equal(cell, old_cell):
+            cell, old_cell = complete_cell(cell, periodic), complete_cell(old_cell, periodic)
+            if not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < 1e-8:
                 return False
             strain = np.linalg.solve(old_cell, cell)
             old_positions = old_positions @ strain

@@ -1,0 +1,87 @@
+"""Elastic constants from stresses of strained cells, with any ASE calculator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms, units
+from jaxtyping import Float
+
+from jax_models import ConfigError, StructureError
+from jaxff.properties.relaxation import relax as relax_structure
+
+VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+"""ASE's order of stress and strain: xx, yy, zz, yz, xz, xy."""
+
+
+@dataclass(frozen=True)
+class Elastic:
+    """Elastic constants of a crystal in the frame of its cell."""
+
+    constants: Float[np.ndarray, "6 6"]
+    """GPa, Voigt order xx, yy, zz, yz, xz, xy; symmetric."""
+    atoms: Atoms
+    """The structure they belong to, relaxed unless that was declined."""
+
+    @property
+    def bulk_modulus(self) -> float:
+        """GPa: the answer of the volume to pressure (Reuss), which for a cubic crystal is (C11 + 2 C12) / 3."""
+        return float(1.0 / np.linalg.inv(self.constants)[:3, :3].sum())
+
+
+def elastic_constants(
+    atoms: Atoms, relax: bool = True, clamped: bool = False, strain: float = 0.005, fmax: float = 1e-4
+) -> Elastic:
+    """The 6 x 6 elastic constants by central differences of the stress.
+
+    Each of six strains is applied with both signs to the cell; the atoms then relax inside it, as they do in an
+    experiment, and dstress/dstrain is one column. The result is symmetrised.
+
+    Args:
+        atoms: a crystal with a calculator that gives stress; left as it is.
+        relax: relax atoms and cell first; without it the constants are those of the cell as given, and mean
+            little where it is under stress.
+        clamped: keep the atoms' fractional coordinates under strain ("clamped-ion" constants).
+        strain: its size; shears are engineering strains (twice the tensor's component).
+        fmax: eV/Å, to which atoms relax. Loose forces show in the constants: 1e-4 is about 0.1 GPa.
+
+    Raises:
+        StructureError: the structure is not periodic in three directions.
+        ConfigError: ``strain`` is not between 0 and 0.1.
+        ConvergenceError: a relaxation does not converge.
+
+    Example:
+        >>> from ase.build import bulk
+        >>> from ase.calculators.emt import EMT
+        >>> copper = bulk("Cu", a=3.6)
+        >>> copper.calc = EMT()
+        >>> round(elastic_constants(copper).bulk_modulus)
+        134
+    """
+    if not 0 < strain < 0.1:
+        raise ConfigError(f"strain is {strain}; it must be between 0 and 0.1")
+    if not (atoms.pbc.all() and atoms.cell.rank == 3):
+        raise StructureError("elastic constants need a crystal that is periodic in three directions")
+    reference = atoms.copy()
+    reference.calc = atoms.calc
+    if relax:
+        relax_structure(reference, fmax, cell=True)
+    constants = np.empty((6, 6))
+    for column, (a, b) in enumerate(VOIGT):
+        tensor = np.zeros((3, 3))
+        tensor[a, b] = tensor[b, a] = strain if a == b else 0.5 * strain
+        plus, minus = (_stress(reference, sign * tensor, None if clamped else fmax) for sign in (1, -1))
+        constants[:, column] = (plus - minus) / (2.0 * strain)
+    result = reference.copy()
+    return Elastic(0.5 * (constants + constants.T) / units.GPa, result)
+
+
+def _stress(reference: Atoms, tensor: Float[np.ndarray, "3 3"], fmax: float | None) -> Float[np.ndarray, " 6"]:
+    """Stress (eV/Å³) under a strain, atoms relaxed to ``fmax`` unless that is None."""
+    strained = reference.copy()
+    strained.set_cell(reference.cell.array @ (np.eye(3) + tensor), scale_atoms=True)
+    strained.calc = reference.calc
+    if fmax is not None:
+        relax_structure(strained, fmax)
+    return strained.get_stress()
