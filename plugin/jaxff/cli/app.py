@@ -3,12 +3,45 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
 from jax_models.errors import JaxffError
+from jaxff.cli.barrier import barrier
+from jaxff.cli.elastic import elastic
+from jaxff.cli.evaluate import evaluate
+from jaxff.cli.info import info
 
-app = typer.Typer(name="jaxff", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    name="jaxff",
+    help="Machine-learned force fields in JAX: train one, look at it, run it in ASE and LAMMPS.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("evaluate")(evaluate)
+app.command("info")(info)
+app.command("elastic")(elastic)
+app.command("barrier")(barrier)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from jax_models import __version__
+
+        print(f"jaxff {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
@@ -18,3 +51,7 @@ def main() -> None:
     except JaxffError as error:
         print(f"jaxff: error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""`jaxff evaluate`: errors of a potential against labelled structures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jaxff.cli.options import Device, DeviceOption, JsonFile, PlotFile, PotentialFile, Precision, PrecisionOption
+
+COLUMNS = {
+    "n_structures": ("number", "{:d}"),
+    "energy_mae_mev_per_atom": ("energy MAE\nmeV/atom", "{:.2f}"),
+    "energy_rmse_mev_per_atom": ("energy RMSE\nmeV/atom", "{:.2f}"),
+    "force_mae_ev_per_angstrom": ("force MAE\neV/Å", "{:.4f}"),
+    "force_rmse_ev_per_angstrom": ("force RMSE\neV/Å", "{:.4f}"),
+    "stress_mae_gpa": ("stress MAE\nGPa", "{:.3f}"),
+}
+
+
+def evaluate(
+    potential: PotentialFile,
+    structures: Annotated[Path, typer.Argument(help="Labelled structures, e.g. extended XYZ (.xyz, .xyz.xz).")],
+    json: JsonFile = None,
+    plot: PlotFile = None,
+    precision: PrecisionOption = Precision.single,
+    device: DeviceOption = Device.auto,
+) -> None:
+    """Errors in energy, forces and stress, over all structures and for each config_type.
+
+    Force errors are per Cartesian component. What a structure has no label for is left out.
+    """
+    from rich.console import Console
+    from rich.progress import track
+    from rich.table import Table
+
+    from jax_models.errors import DatasetError
+    from jaxff import JaxffCalculator
+    from jaxff.cli.files import read_structures, write_json
+    from jaxff.evaluation import evaluate as run
+    from jaxff.evaluation import labels_of
+
+    console = Console()
+    labelled = [labels_of(atoms) for atoms in read_structures(structures)]
+    if all(frame.energy is None and frame.forces is None for frame in labelled):
+        raise DatasetError(f"no structure in {structures} has an energy or forces to compare with")
+    calculator = JaxffCalculator(potential, precision, device)
+    result = run(track(labelled, "evaluating", console=console, transient=True), calculator)
+    data = result.to_dict()
+    shown = {key: column for key, column in COLUMNS.items() if key in data}
+    table = Table(title=f"{potential.name} on {structures.name}")
+    table.add_column("")
+    for title, _ in shown.values():
+        table.add_column(title, justify="right")
+    rows = {**data.get("config_type", {}), "all": data}
+    for name, errors in rows.items():
+        table.add_row(name, *(form.format(errors[key]) if key in errors else "" for key, (_, form) in shown.items()))
+    console.print(table)
+    if plot:
+        from jaxff.plots import parity, save
+
+        save(parity(result), plot)
+    if json:
+        write_json(json, data)

@@ -1,0 +1,27 @@
+"""Arguments and options that several subcommands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Precision(StrEnum):
+    single = "single"
+    double = "double"
+
+
+class Device(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    gpu = "gpu"
+
+
+PotentialFile = Annotated[Path, typer.Argument(metavar="POTENTIAL", help="A .jaxff file.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")]
+PlotFile = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Write a plot (.png, .pdf, .svg).")]
+PrecisionOption = Annotated[Precision, typer.Option(help="Arithmetic of the potential.")]
+DeviceOption = Annotated[Device, typer.Option(help="Where it runs.")]

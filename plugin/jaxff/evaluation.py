@@ -1,0 +1,116 @@
+"""Errors of a potential against labelled structures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator
+from jaxtyping import Float
+
+
+@dataclass
+class Labelled:
+    """A structure and what a reference method says of it; what it does not say is None."""
+
+    atoms: Atoms
+    energy: float | None = None
+    """eV"""
+    forces: Float[np.ndarray, "N 3"] | None = None
+    """eV/Å"""
+    stress: Float[np.ndarray, " 6"] | None = None
+    """eV/Å³, Voigt, ASE's sign."""
+    group: str = ""
+    """``config_type`` of the structure, where it has one."""
+
+
+@dataclass
+class Pairs:
+    """Reference and predicted values of one quantity, and the group each belongs to."""
+
+    reference: list[np.ndarray] = field(default_factory=list)
+    predicted: list[np.ndarray] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+
+    def add(self, reference: np.ndarray | float, predicted: np.ndarray | float, group: str) -> None:
+        self.reference.append(np.ravel(reference))
+        self.predicted.append(np.ravel(predicted))
+        self.groups.append(group)
+
+    def of(self, group: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """Reference and prediction of one group, or of all."""
+        chosen = [n for n, g in enumerate(self.groups) if group in (None, g)]
+        if not chosen:
+            return np.zeros(0), np.zeros(0)
+        return tuple(np.concatenate([values[n] for n in chosen]) for values in (self.reference, self.predicted))
+
+
+@dataclass
+class Evaluation:
+    """Predictions beside references: energy (eV/atom), force components (eV/Å), stress components (GPa)."""
+
+    groups: list[str] = field(default_factory=list)
+    energy: Pairs = field(default_factory=Pairs)
+    force: Pairs = field(default_factory=Pairs)
+    stress: Pairs = field(default_factory=Pairs)
+
+    def errors(self, group: str | None = None) -> dict[str, float]:
+        """Mean absolute and root-mean-square errors of one group or of all; no key for a quantity without labels."""
+        result: dict[str, float] = {"n_structures": len(self.groups) if group is None else self.groups.count(group)}
+        for name, unit, pairs, factor in (
+            ("energy", "mev_per_atom", self.energy, 1e3),
+            ("force", "ev_per_angstrom", self.force, 1.0),
+            ("stress", "gpa", self.stress, 1.0),
+        ):
+            reference, predicted = pairs.of(group)
+            if len(reference):
+                error = factor * (predicted - reference)
+                result[f"{name}_mae_{unit}"] = float(np.abs(error).mean())
+                result[f"{name}_rmse_{unit}"] = float(np.sqrt((error**2).mean()))
+        return result
+
+    def to_dict(self) -> dict:
+        """Errors over all structures and, under ``config_type``, of each group."""
+        result: dict = self.errors()
+        names = sorted(set(self.groups) - {""})
+        if names:
+            result["config_type"] = {name: self.errors(name) for name in names}
+        return result
+
+
+def evaluate(structures: Iterable[Labelled], calculator: Calculator) -> Evaluation:
+    """Run ``calculator`` on every structure and set its answers beside the labels.
+
+    Raises:
+        StructureError: a structure cannot be evaluated; the text gives its number in the file.
+    """
+    from jax_models import StructureError
+
+    result = Evaluation()
+    for number, labelled in enumerate(structures):
+        atoms, group = labelled.atoms.copy(), labelled.group
+        atoms.calc = calculator
+        try:
+            energy = atoms.get_potential_energy()
+        except StructureError as error:
+            raise StructureError(f"structure {number}: {error}") from None
+        result.groups.append(group)
+        if labelled.energy is not None:
+            result.energy.add(labelled.energy / len(atoms), energy / len(atoms), group)
+        if labelled.forces is not None:
+            result.force.add(labelled.forces, atoms.get_forces(), group)
+        if labelled.stress is not None and "stress" in calculator.results:
+            result.stress.add(labelled.stress / units.GPa, atoms.get_stress() / units.GPa, group)
+    return result
+
+
+def labels_of(atoms: Atoms) -> Labelled:
+    """A structure's own labels, as ASE's readers attach them.
+
+    A frame whose ``stress_flag`` is something other than ``ok`` has no stress, whatever the file says.
+    """
+    given = atoms.calc.results if atoms.calc is not None else {}
+    stress = given.get("stress") if atoms.info.get("stress_flag", "ok") == "ok" else None
+    return Labelled(atoms, given.get("energy"), given.get("forces"), stress, str(atoms.info.get("config_type", "")))
