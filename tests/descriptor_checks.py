@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,7 +51,7 @@ def check_descriptor(make, elements=2, cutoff=4.5, smooth_order=2, tolerance=1e-
     with jax.enable_x64(True):
         descriptor = make(elements, cutoff)
         neighborhood = cluster(elements=elements, cutoff=cutoff)
-        features = np.asarray(jax.jit(descriptor)(neighborhood))
+        features = np.asarray(eqx.filter_jit(descriptor)(neighborhood))
         assert features.shape == (len(neighborhood.vectors), descriptor.n_features)
         assert np.isfinite(features).all() and np.ptp(features, axis=0).max() > 0
         scale = np.abs(features).max(axis=0) + 1e-3

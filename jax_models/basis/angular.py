@@ -17,29 +17,33 @@ def spherical_harmonics(
 
     Normalised so that the sum over m of their squares is 1 (Racah), which keeps every l of one size.
     From the recurrences of the associated Legendre functions, without angles: no special case at the poles.
+    NumPy arrays give NumPy arrays.
+
+    Example:
+        >>> [float(v) for v in spherical_harmonics(np.array(0.0), np.array(0.6), np.array(0.8), 1)]
+        [1.0, 0.6, 0.8, 0.0]
     """
-    # cos(m phi) sin^m(theta) and sin(m phi) sin^m(theta)
-    cosines, sines = [jnp.ones_like(x)], [jnp.zeros_like(x)]
-    for _ in range(l_max):
-        cosines.append(cosines[-1] * x - sines[-1] * y)
-        sines.append(sines[-1] * x + cosines[-2] * y)
-    # P[l, m] / sin^m(theta), without the Condon-Shortley phase
-    legendre: dict[tuple[int, int], Array] = {(0, 0): jnp.ones_like(x)}
+    # cos(m phi) sin^m(theta) and sin(m phi) sin^m(theta), for m > 0
+    cosines, sines = [1.0, x], [0.0, y]
+    for _ in range(l_max - 1):
+        cosine, sine = cosines[-1], sines[-1]
+        cosines.append(cosine * x - sine * y)
+        sines.append(sine * x + cosine * y)
+    # Normalised P[l, m] / sin^m(theta), without the Condon-Shortley phase; plain numbers while they are constant.
+    legendre: dict[tuple[int, int], Array | float] = {}
     for m in range(l_max + 1):
-        if m > 0:
-            legendre[m, m] = (2 * m - 1) * legendre[m - 1, m - 1]
+        legendre[m, m] = math.sqrt((2 if m else 1) / math.factorial(2 * m)) * math.prod(range(1, 2 * m, 2))
         if m < l_max:
-            legendre[m + 1, m] = (2 * m + 1) * z * legendre[m, m]
+            legendre[m + 1, m] = (math.sqrt(2 * m + 1) * legendre[m, m]) * z
         for degree in range(m + 2, l_max + 1):
-            legendre[degree, m] = (
-                (2 * degree - 1) * z * legendre[degree - 1, m] - (degree + m - 1) * legendre[degree - 2, m]
-            ) * (1.0 / (degree - m))
-    harmonics = []
-    for degree in range(l_max + 1):
+            rising = (2 * degree - 1) / math.sqrt((degree - m) * (degree + m))
+            falling = math.sqrt((degree + m - 1) * (degree - m - 1) / ((degree + m) * (degree - m)))
+            legendre[degree, m] = rising * z * legendre[degree - 1, m] - falling * legendre[degree - 2, m]
+    harmonics = [np.ones_like(x) if isinstance(x, np.ndarray) else jnp.ones_like(x)]
+    for degree in range(1, l_max + 1):
         for m in range(-degree, degree + 1):
-            norm = math.sqrt((2 if m else 1) * math.factorial(degree - abs(m)) / math.factorial(degree + abs(m)))
-            azimuthal = cosines[m] if m >= 0 else sines[-m]
-            harmonics.append(norm * legendre[degree, abs(m)] * azimuthal)
+            polar = legendre[degree, abs(m)]
+            harmonics.append(polar if m == 0 else polar * (cosines[m] if m > 0 else sines[-m]))
     return harmonics
 
 
@@ -54,18 +58,14 @@ def gaunt(l1: int, l2: int, l3: int) -> Float[np.ndarray, "M1 M2 M3"]:
     nodes, weights = np.polynomial.legendre.leggauss(degree // 2 + 1)
     phi = 2 * np.pi * np.arange(degree + 1) / (degree + 1)
     sine = np.sqrt(1 - nodes**2)
-    x, y, z = (np.ravel(v) for v in (np.outer(sine, np.cos(phi)), np.outer(sine, np.sin(phi)), np.outer(nodes, np.ones_like(phi))))
+    x, y, z = (
+        np.ravel(v)
+        for v in (np.outer(sine, np.cos(phi)), np.outer(sine, np.sin(phi)), np.outer(nodes, np.ones_like(phi)))
+    )
     weight = np.ravel(np.outer(weights, np.full(degree + 1, 1 / (2 * (degree + 1)))))
-    harmonics = _harmonics_numpy(x, y, z, max(l1, l2, l3))
+    harmonics = np.array(spherical_harmonics(x, y, z, max(l1, l2, l3)))
     sets = [harmonics[order**2 : (order + 1) ** 2] for order in (l1, l2, l3)]
-    tensor = np.einsum("ap,bp,cp,p->abc", *sets, weight)
+    tensor = np.einsum("ap,bp,cp,p->abc", *sets, weight, optimize=True)
     tensor[np.abs(tensor) < 1e-12] = 0.0
     norm = np.linalg.norm(tensor)
     return tensor / norm if norm > 0 else tensor
-
-
-def _harmonics_numpy(x, y, z, l_max: int) -> np.ndarray:
-    import jax
-
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        return np.array(spherical_harmonics(jnp.asarray(x, jnp.float64), jnp.asarray(y, jnp.float64), jnp.asarray(z, jnp.float64), l_max))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -16,13 +17,14 @@ SOFTENED_BELOW = 0.3
 
 def distances_and_directions(
     neighborhood: Neighborhood,
-) -> tuple[Float[Array, "K N"], tuple[Float[Array, "K N"], Float[Array, "K N"], Float[Array, "K N"]]]:
-    """r (Å) and the direction (x, y, z), centres last: elementwise work then runs over contiguous memory.
+) -> tuple[Float[Array, "N K"], tuple[Float[Array, "N K"], Float[Array, "N K"], Float[Array, "N K"]]]:
+    """r (Å) and the direction (x, y, z) of each neighbour.
 
     r^2 = |v|^2 + SOFTENING^2 (1 - |v|^2 / SOFTENED_BELOW^2)^3 inside SOFTENED_BELOW. Padded entries give numbers that
     are finite, and mean nothing.
     """
-    x, y, z = neighborhood.vectors.transpose(2, 1, 0)
+    # The barrier stops XLA from transposing again for each function of the vectors.
+    x, y, z = jax.lax.optimization_barrier(neighborhood.vectors.transpose(2, 0, 1))
     square = x * x + y * y + z * z
     fading = jnp.maximum(1.0 - square * (1.0 / SOFTENED_BELOW**2), 0.0)
     r = jnp.sqrt(square + SOFTENING**2 * fading**3)

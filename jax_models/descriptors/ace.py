@@ -17,7 +17,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jax_models.basis.angular import gaunt, spherical_harmonics
+from jax_models.basis.contraction import mix_channels, sum_neighbors
 from jax_models.basis.cutoff import polynomial_cutoff
+from jax_models.basis.directions import distances_and_directions
 from jax_models.basis.radial import chebyshev
 from jax_models.errors import ConfigError
 from jax_models.neighborhood import Neighborhood
@@ -54,7 +56,17 @@ class ACE(eqx.Module):
 
     defaults: ClassVar[dict] = {"n_radial": 8, "n_channels": 16, "l_max": 3, "body_order": 4}
 
-    def __init__(self, elements: int, cutoff: float, *, n_radial: int = 8, n_channels: int = 16, l_max: int = 3, body_order: int = 4, key: Array):
+    def __init__(
+        self,
+        elements: int,
+        cutoff: float,
+        *,
+        n_radial: int = 8,
+        n_channels: int = 16,
+        l_max: int = 3,
+        body_order: int = 4,
+        key: Array,
+    ):
         for name, value, low, high in (
             ("n_radial", n_radial, 1, 64),
             ("n_channels", n_channels, 1, 256),
@@ -63,7 +75,13 @@ class ACE(eqx.Module):
         ):
             if not low <= value <= high:
                 raise ConfigError(f"ace: {name} is {value}; it must be between {low} and {high}")
-        self.cutoff, self.n_radial, self.n_channels, self.l_max, self.body_order = cutoff, n_radial, n_channels, l_max, body_order
+        self.cutoff, self.n_radial, self.n_channels, self.l_max, self.body_order = (
+            cutoff,
+            n_radial,
+            n_channels,
+            l_max,
+            body_order,
+        )
         n_densities = min(elements, MAX_DENSITIES)
         key_radial, key_density = jax.random.split(key)
         if elements <= MAX_DENSITIES:
@@ -75,7 +93,9 @@ class ACE(eqx.Module):
 
     @property
     def n_features(self) -> int:
-        per_channel = 1 + (self.l_max + 1 if self.body_order >= 3 else 0) + (len(self._triples) if self.body_order >= 4 else 0)
+        per_channel = (
+            1 + (self.l_max + 1 if self.body_order >= 3 else 0) + (len(self._triples) if self.body_order >= 4 else 0)
+        )
         return per_channel * self.n_channels
 
     @property
@@ -91,33 +111,49 @@ class ACE(eqx.Module):
         a = self._density_coefficients(neighborhood)
         features = [a[0]]
         if self.body_order >= 3:
-            features += [sum(a[lm] * a[lm] for lm in range(l**2, (l + 1) ** 2)) for l in range(self.l_max + 1)]
+            spectrum = [
+                sum(a[lm] * a[lm] for lm in range(degree**2, (degree + 1) ** 2)) for degree in range(self.l_max + 1)
+            ]
+            features += spectrum
         if self.body_order >= 4:
-            features += [_coupled_triple(a, *triple) for triple in self._triples]
-        return jnp.concatenate(features).T
+            for l1, l2, l3 in self._triples:
+                # With l1 = 0 the coupling is a multiple of the identity.
+                features.append(_coupled_triple(a, l1, l2, l3) if l1 else a[0] * spectrum[l2] * (2 * l2 + 1) ** -0.5)
+        # One array: without the barrier XLA multiplies each part by its own slice of the readout's weights.
+        return jax.lax.optimization_barrier(jnp.concatenate(features)).T
 
     def _density_coefficients(self, neighborhood: Neighborhood) -> list[Float[Array, "C N"]]:
         """A[c, l, m] of every centre: a list over (l, m)."""
-        # Atoms last: the elementwise work then runs over contiguous memory whatever K is.
-        x, y, z = neighborhood.vectors.transpose(2, 1, 0)
-        mask = neighborhood.mask.T
-        r = jnp.sqrt(x * x + y * y + z * z)
-        inverse = 1.0 / r
-        envelope = jnp.where(mask, polynomial_cutoff(r, self.cutoff), 0.0)
+        r, direction = distances_and_directions(neighborhood)
+        envelope = jnp.where(neighborhood.mask, polynomial_cutoff(r, self.cutoff), 0.0)
         t = jnp.minimum(r * (1.0 / self.cutoff), 1.0)
-        radial = jnp.stack(chebyshev(2.0 * t - 1.0, self.n_radial, envelope))
-        harmonics = jnp.stack(spherical_harmonics(x * inverse, y * inverse, z * inverse, self.l_max))
+        radial = chebyshev(2.0 * t - 1.0, self.n_radial, envelope)
         n_elements, n_densities = self.densities.shape
+        dtype = r.dtype
         if n_elements > 1:
-            weights = self.densities[neighborhood.neighbor_species.T]  # K N D
-            radial = (jnp.moveaxis(weights, -1, 0)[:, None] * radial[None]).reshape(-1, *r.shape)
-        summed = jnp.einsum("bkn,mkn->mbn", radial, harmonics)
+            kinds = [(neighborhood.neighbor_species == s).astype(dtype) for s in range(n_elements)]
+            if n_elements == n_densities:
+                weights = kinds
+            else:
+                densities = self.densities.astype(dtype)
+                weights = [sum(densities[s, d] * kinds[s] for s in range(n_elements)) for d in range(n_densities)]
+            radial = [weight * value for weight in weights for value in radial]
+        harmonics = spherical_harmonics(*direction, self.l_max)
+        # The barrier stops XLA from computing the same functions again for each use of them.
+        stacks = jax.lax.optimization_barrier((jnp.stack(radial, 1), jnp.stack(harmonics, 1)))
+        # Atoms last from here: the elementwise work then runs over contiguous memory.
+        density = sum_neighbors(*stacks).transpose(2, 1, 0)
         degree = np.repeat(np.arange(self.l_max + 1), 2 * np.arange(self.l_max + 1) + 1)
-        if n_elements == 1:
-            mixed = jnp.einsum("mcb,mbn->mcn", self.radial_weights[0][degree], summed)
-        else:
-            center = jax.nn.one_hot(neighborhood.species, n_elements, axis=0, dtype=r.dtype)
-            mixed = jnp.einsum("smcb,mbn,sn->mcn", self.radial_weights[:, degree], summed, center)
+        weights = (
+            self.radial_weights.astype(dtype)[:, degree]
+            .swapaxes(0, 1)
+            .reshape(len(degree), n_elements * self.n_channels, -1)
+        )
+        mixed = mix_channels(weights, density)
+        if n_elements > 1:
+            own = jax.nn.one_hot(neighborhood.species, n_elements, axis=0, dtype=dtype)
+            mixed = jnp.sum(mixed.reshape(len(degree), n_elements, self.n_channels, -1) * own[:, None], axis=1)
+        # Taking a split apart transposes to one concatenation, indexing to a padded copy for each index.
         return [m.squeeze(0) for m in jnp.split(mixed, len(degree))]
 
 
@@ -128,4 +164,7 @@ def _coupled_triple(a: list[Float[Array, "C N"]], l1: int, l2: int, l3: int) -> 
     for m1, m2, m3 in np.argwhere(coupling):
         index = tuple(sorted((l1**2 + int(m1), l2**2 + int(m2), l3**2 + int(m3))))
         terms[index] = terms.get(index, 0.0) + float(coupling[m1, m2, m3])
-    return sum(weight * a[i] * a[j] * a[k] for (i, j, k), weight in sorted(terms.items()))
+    by_first: dict[int, list[Array]] = {}
+    for (i, j, k), weight in sorted(terms.items()):
+        by_first.setdefault(i, []).append(weight * a[j] * a[k])
+    return sum(a[i] * sum(products) for i, products in by_first.items())
