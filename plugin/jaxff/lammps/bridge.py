@@ -91,6 +91,9 @@ class OpenModel:
 
 _models: dict[int, OpenModel] = {}
 _handles = itertools.count(1)
+_recent: dict[tuple, Evaluator] = {}
+"""Evaluators by file state and settings: `clear` and a second simulation need not compile again."""
+MOST_RECENT = 4
 
 
 def install(address: int, abi: int) -> None:
@@ -157,7 +160,14 @@ def open_evaluator(path: str, precision: str, device: str, threads: int, ranks_o
     from jax_models import Potential
     from jaxff.evaluator import Evaluator
 
-    return Evaluator(Potential.load(path), precision, device), threads
+    # A replaced file has another inode or time; a missing one is Potential.load's to name.
+    state = os.stat(path) if os.path.exists(path) else None
+    key = (os.path.abspath(path), precision, device, state and (state.st_ino, state.st_mtime_ns, state.st_size))
+    evaluator = _recent.pop(key, None) or Evaluator(Potential.load(path), precision, device)
+    _recent[key] = evaluator
+    while len(_recent) > MOST_RECENT:
+        del _recent[next(iter(_recent))]
+    return evaluator, threads
 
 
 def device_name(device: Any) -> str:
