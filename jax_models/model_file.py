@@ -168,7 +168,7 @@ def _rebuild(architecture: dict[str, Any], contract: Contract, members: dict[str
 
 def _named_arrays(model: eqx.Module) -> dict[str, np.ndarray]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(eqx.filter(model, eqx.is_array))
-    return {jax.tree_util.keystr(path): np.ascontiguousarray(leaf) for path, leaf in leaves}
+    return {jax.tree_util.keystr(path): np.asarray(leaf, order="C") for path, leaf in leaves}
 
 
 def _check_values(potential: Potential) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -11,6 +11,8 @@ from jaxtyping import Array, Float
 
 from jax_models.descriptors import DESCRIPTORS
 from jax_models.errors import ConfigError
+from jax_models.message_passing import MESSAGE_PASSING
+from jax_models.message_passing.network import MessagePassing
 from jax_models.neighborhood import Neighborhood
 from jax_models.priors import PRIORS
 from jax_models.readouts import READOUTS
@@ -21,6 +23,9 @@ class LocalModel(eqx.Module):
 
     The mean and scale of the features are set once from training data and are not trained.
     """
+
+    kind: ClassVar[str] = "local"
+    n_layers: ClassVar[int] = 1
 
     descriptor: eqx.Module
     readout: eqx.Module
@@ -40,12 +45,13 @@ class LocalModel(eqx.Module):
         return energy
 
 
-def build(architecture: dict[str, Any], elements: tuple[str, ...], cutoff: float, seed: int = 0) -> LocalModel:
+def build(architecture: dict[str, Any], elements: tuple[str, ...], cutoff: float, seed: int = 0) -> LocalModel | MessagePassing:
     """The model that ``architecture`` describes, with fresh parameters.
 
     Args:
-        architecture: ``{"descriptor": {"name": "ace", ...}, "readout": {"name": "mlp", ...}, "priors": [{"name": "zbl", ...}]}``;
-            what is left out takes its default.
+        architecture: ``{"descriptor": {"name": "ace", ...}, "readout": {"name": "mlp", ...}, "priors": [{"name": "zbl", ...}]}``
+            for a local model, ``{"name": "painn", ..., "priors": [...]}`` for a message-passing one; what is left out takes
+            its default.
 
     Raises:
         ConfigError: an unknown name or setting, or one outside its range.
@@ -57,6 +63,10 @@ def build(architecture: dict[str, Any], elements: tuple[str, ...], cutoff: float
     """
     if not cutoff > 0:
         raise ConfigError(f"cutoff is {cutoff}; it must be a positive distance in Å")
+    priors = [construct(PRIORS, "prior", prior, elements) for prior in architecture.get("priors", [])]
+    if "name" in architecture:
+        settings = {k: v for k, v in architecture.items() if k != "priors"}
+        return construct(MESSAGE_PASSING, "architecture", settings, elements, cutoff, priors=priors, key=jax.random.PRNGKey(seed))
     unknown = set(architecture) - {"descriptor", "readout", "priors"}
     if unknown:
         raise ConfigError(f"unknown key in the architecture: {', '.join(sorted(unknown))}")
@@ -64,7 +74,6 @@ def build(architecture: dict[str, Any], elements: tuple[str, ...], cutoff: float
     descriptor = build_descriptor(architecture.get("descriptor", {"name": "ace"}), elements, cutoff, key_descriptor)
     n = descriptor.n_features
     readout = construct(READOUTS, "readout", architecture.get("readout", {"name": "mlp"}), n, len(elements), key=key_readout)
-    priors = [construct(PRIORS, "prior", prior, elements) for prior in architecture.get("priors", [])]
     return LocalModel(descriptor, readout, priors, jnp.zeros(n), jnp.ones(n))
 
 

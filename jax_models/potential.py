@@ -80,15 +80,18 @@ class Potential:
 
     def energies(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
         """Energy of each centre (eV) without reference energies, in the type of ``neighborhood.vectors``."""
-        dtype = neighborhood.vectors.dtype
-        cast = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if eqx.is_inexact_array(leaf) else leaf, self.model)
-        return cast.energies(neighborhood)
+        return self.model_in(neighborhood.vectors.dtype).energies(neighborhood)
+
+    def model_in(self, dtype: Any) -> eqx.Module:
+        """The model with its parameters cast to ``dtype``."""
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if eqx.is_inexact_array(leaf) else leaf, self.model)
 
     def compiled(self) -> Callable[..., tuple[Float[Array, " N"], Float[Array, "N K 3"]]]:
-        """A jitted ``f(vectors, species, neighbor_species, mask) -> (energies, dE/dvectors)`` of float32 or float64."""
+        """A jitted ``f(vectors, species, neighbor_species, mask, neighbors=None) -> (energies, dE/dvectors)`` of float32
+        or float64; message-passing models need ``neighbors``."""
 
-        def jaxff_energy_and_gradient(vectors, species, neighbor_species, mask):
-            return energies_and_gradient(self.energies, Neighborhood(vectors, species, neighbor_species, mask))
+        def jaxff_energy_and_gradient(vectors, species, neighbor_species, mask, neighbors=None):
+            return energies_and_gradient(self.energies, Neighborhood(vectors, species, neighbor_species, mask, neighbors))
 
         return jax.jit(jaxff_energy_and_gradient)
 
@@ -114,7 +117,7 @@ class Potential:
         species = self.species_of(symbols)
         with jax.enable_x64(double):
             nb = neighborhood_of(positions, cell, periodic, species, self.cutoff, np.float64 if double else np.float32)
-            per_center, gradient = self.compiled()(*nb[:4])
+            per_center, gradient = self.compiled()(*nb)
         energies = np.asarray(per_center, float) + self.reference_energies[species]
         gradient = np.asarray(gradient, float)
         return {

@@ -1,0 +1,60 @@
+"""What the networks see of a pair: its distance, in a radial basis, and a smooth cutoff."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jax_models.basis.cutoff import cosine_cutoff
+from jax_models.errors import ConfigError
+from jax_models.neighborhood import Neighborhood
+
+CUTOFFS = ("polynomial", "cosine")
+
+
+def distances(neighborhood: Neighborhood) -> Float[Array, "N K"]:
+    """Å; 1 on padding, where a vector of zeros would make the root's derivative infinite."""
+    squared = jnp.sum(neighborhood.vectors**2, axis=-1)
+    return jnp.sqrt(jnp.where(neighborhood.mask & (squared > 0), squared, 1.0))
+
+
+def envelope(r: Float[Array, "N K"], neighborhood: Neighborhood, cutoff: float, cutoff_fn: str, p: int = 5) -> Float[Array, "N K"]:
+    """1 at r = 0, 0 at the cutoff and on padding.
+
+    "polynomial" has two continuous derivatives at the cutoff (Gasteiger et al., ICLR 2020, eq. 8); "cosine" is what
+    SchNet and PaiNN were published with, and its second derivative jumps there.
+    """
+    if cutoff_fn == "cosine":
+        value = cosine_cutoff(r, cutoff)
+    else:
+        x = jnp.minimum(r * (1.0 / cutoff), 1.0)
+        value = 1.0 - 0.5 * (p + 1) * (p + 2) * x**p + p * (p + 2) * x ** (p + 1) - 0.5 * p * (p + 1) * x ** (p + 2)
+    return jnp.where(neighborhood.mask, value, 0.0)
+
+
+def gaussians(r: Float[Array, "N K"], n_rbf: int, cutoff: float) -> Float[Array, "N K R"]:
+    """exp(-(r - mu)^2 / (2 d^2)), centres mu a distance d apart from 0 to the cutoff."""
+    offsets = np.linspace(0.0, cutoff, n_rbf)
+    width = offsets[1] - offsets[0] if n_rbf > 1 else cutoff
+    return jnp.exp((-0.5 / width**2) * (r[..., None] - jnp.asarray(offsets, r.dtype)) ** 2)
+
+
+def bessel(r: Float[Array, "N K"], n_rbf: int, cutoff: float) -> Float[Array, "N K R"]:
+    """sin(n pi r / cutoff) / r for n = 1 ... n_rbf (Gasteiger et al., ICLR 2020, eq. 7), by the sine's recurrence."""
+    angle = (np.pi / cutoff) * r
+    twice_cosine = 2.0 * jnp.cos(angle)
+    values = [jnp.sin(angle) / r]
+    previous = jnp.zeros_like(r)
+    for _ in range(n_rbf - 1):
+        values.append(twice_cosine * values[-1] - previous)
+        previous = values[-2]
+    return jnp.stack(values, axis=-1)
+
+
+def check_cutoff_fn(architecture: str, cutoff_fn: str) -> None:
+    """Raises:
+        ConfigError: ``cutoff_fn`` is not one of `CUTOFFS`.
+    """
+    if cutoff_fn not in CUTOFFS:
+        raise ConfigError(f"{architecture}: cutoff_fn is {cutoff_fn!r}; it must be {' or '.join(CUTOFFS)}")

@@ -1,0 +1,119 @@
+"""What every message-passing network is: layers that see one cutoff each, and messages fetched between them.
+
+A network is written layer by layer, so that an engine may stop between two layers and move features across MPI ranks.
+The first layer needs nothing of a neighbour but its element; each later one needs its neighbours' messages, and getting
+them is the one operation that couples atoms: `gather_messages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jax_models.errors import ConfigError
+from jax_models.neighborhood import Neighborhood
+
+Own = Any
+"""A layer's result on its own centres: a pytree of arrays with the centre as first axis."""
+Fetch = Callable[[Float[Array, "N F"]], Float[Array, "A F"]]
+
+
+class MessagePassing(eqx.Module):
+    """Base of the networks. A subclass gives `n_layers`, `first_layer`, `message` and `layer`.
+
+    ``energy_scale`` (eV) multiplies the network's output, and ``neighbors_per_atom`` divides its sums over neighbours
+    where the architecture asks for that; both are set from training data and are not trained.
+    """
+
+    kind: ClassVar[str] = "message_passing"
+
+    energy_scale: Float[Array, ""]
+    neighbors_per_atom: Float[Array, ""]
+    priors: list[eqx.Module]
+
+    @property
+    def n_layers(self) -> int:
+        raise NotImplementedError
+
+    def first_layer(self, neighborhood: Neighborhood) -> tuple[Own, Float[Array, " N"]]:
+        """The first layer's result and its part of the network's output, from species and vectors alone."""
+        raise NotImplementedError
+
+    def message(self, t: int, own: Own) -> Float[Array, "N F"]:
+        """What atoms show to their neighbours before layer ``t`` = 1, 2, ..."""
+        raise NotImplementedError
+
+    def layer(self, t: int, neighborhood: Neighborhood, own: Own, received: Float[Array, "N K F"]) -> tuple[Own, Float[Array, " N"]]:
+        """Layer ``t``'s result and its part of the output; ``received`` are the neighbours' messages."""
+        raise NotImplementedError
+
+    def scaled(self, output: Float[Array, " N"]) -> Float[Array, " N"]:
+        """Output of one layer in eV."""
+        return jax.lax.stop_gradient(self.energy_scale) * output
+
+    def prior_energies(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
+        return sum((prior(neighborhood) for prior in self.priors), jnp.zeros(neighborhood.species.shape, neighborhood.vectors.dtype))
+
+    def energies(self, neighborhood: Neighborhood, fetch: Fetch = lambda messages: messages) -> Float[Array, " N"]:
+        """Energy of each centre in eV.
+
+        Args:
+            neighborhood: its ``neighbors[N, K]`` index the rows of ``fetch``'s result.
+            fetch: appends the messages of ghost atoms, from their owners, to those of the N centres; the identity
+                where periodic images are folded to the atoms themselves.
+
+        Raises:
+            ConfigError: the neighborhood has no ``neighbors``.
+        """
+        if neighborhood.neighbors is None:
+            raise ConfigError("a message-passing model needs Neighborhood.neighbors, the index of each neighbour")
+        own, output = self.first_layer(neighborhood)
+        energy = self.scaled(output) + self.prior_energies(neighborhood)
+        for t in range(1, self.n_layers):
+            received = gather_messages(fetch(self.message(t, own)), neighborhood.neighbors)
+            own, output = self.layer(t, neighborhood, own, received)
+            energy = energy + self.scaled(output)
+        return energy
+
+
+def gather_messages(messages: Float[Array, "A F"], neighbors: Int[Array, "N K"]) -> Float[Array, "N K F"]:
+    """Each neighbour's message. Its transpose adds gradients up on the atom they belong to."""
+    return jnp.take(messages, neighbors, axis=0, mode="clip")
+
+
+def dense_weights(key: Array, n_in: int, n_out: int) -> Float[Array, "In Out"]:
+    """Glorot uniform (Glorot, Bengio, AISTATS 2010)."""
+    limit = np.sqrt(6.0 / (n_in + n_out))
+    return jax.random.uniform(key, (n_in, n_out), minval=-limit, maxval=limit)
+
+
+class Dense(eqx.Module):
+    """x @ weights + bias; the bias starts at zero, and is left out where ``bias`` is False."""
+
+    weights: Float[Array, "In Out"]
+    bias: Float[Array, " Out"] | None
+
+    def __init__(self, n_in: int, n_out: int, *, key: Array, bias: bool = True):
+        self.weights = dense_weights(key, n_in, n_out)
+        self.bias = jnp.zeros(n_out) if bias else None
+
+    def __call__(self, x: Float[Array, "*n In"]) -> Float[Array, "*n Out"]:
+        y = x @ self.weights
+        return y if self.bias is None else y + self.bias
+
+
+def check_range(architecture: str, **settings: tuple[float, float, float]) -> None:
+    """Refuse a setting outside its range; each is (value, lowest, highest).
+
+    Raises:
+        ConfigError: names the setting and what is allowed.
+    """
+    for name, (value, low, high) in settings.items():
+        if not low <= value <= high:
+            raise ConfigError(f"{architecture}: {name} is {value}; it must be between {low} and {high}")
