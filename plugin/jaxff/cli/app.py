@@ -9,9 +9,12 @@ import typer
 
 from jax_models.errors import JaxffError
 from jaxff.cli.barrier import barrier
+from jaxff.cli.doctor import doctor
 from jaxff.cli.elastic import elastic
 from jaxff.cli.evaluate import evaluate
 from jaxff.cli.info import info
+from jaxff.cli.lmp import CONTEXT as LMP_CONTEXT
+from jaxff.cli.lmp import lmp
 
 app = typer.Typer(
     name="jaxff",
@@ -25,6 +28,8 @@ app.command("evaluate")(evaluate)
 app.command("info")(info)
 app.command("elastic")(elastic)
 app.command("barrier")(barrier)
+app.command("doctor")(doctor)
+app.command("lmp", context_settings=LMP_CONTEXT)(lmp)
 
 
 def _print_version(wanted: bool) -> None:

@@ -60,14 +60,22 @@ def load_mpi() -> Path | None:
 
 
 def mpi_library() -> Path | None:
-    """``libmpi.so`` of the mpich package; None where LAMMPS came from elsewhere."""
+    """``libmpi.so.12`` of the mpich package; None where LAMMPS came from elsewhere."""
+    return _mpich_file("libmpi.so.12")
+
+
+def mpirun() -> Path | None:
+    """The ``mpirun`` of the mpich package: the only one that starts parallel runs of the lammps package."""
+    return _mpich_file("mpirun")
+
+
+def _mpich_file(name: str) -> Path | None:
     from importlib.metadata import PackageNotFoundError, files
 
     try:
-        found = [Path(str(f.locate())) for f in files("mpich") or [] if f.name.startswith("libmpi.so")]
+        return next((Path(str(f.locate())).resolve() for f in files("mpich") or [] if f.name == name), None)
     except PackageNotFoundError:
         return None
-    return min(found, default=None)
 
 
 def run_main(arguments: list[str]) -> int:

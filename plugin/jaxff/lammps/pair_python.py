@@ -171,7 +171,7 @@ class ManyBody(_Potential):
         if self._evaluations == 0:
             self._check_settings()
         elif self._evaluations == 1:
-            self._check_cutoff(self._own_distances, np.sqrt(self._largest_rsq))
+            self._check_cutoff(np.sqrt(self._largest_rsq))
         of_type = np.full(max(self.types) + 2, -1, np.int32)
         for atom_type, element in self.types.items():
             of_type[atom_type] = element

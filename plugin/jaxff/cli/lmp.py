@@ -1,0 +1,21 @@
+"""`jaxff lmp`: LAMMPS inside this Python."""
+
+from __future__ import annotations
+
+import typer
+
+CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+def lmp(context: typer.Context) -> None:
+    """Run LAMMPS with `pair_style jaxff`; every option is LAMMPS's own (`jaxff lmp -in in.file`; `-h` lists them).
+
+    Works under mpirun too: mpirun -n 2 jaxff lmp -in in.file
+    """
+    import signal
+
+    from jaxff.lammps.launcher import run_main
+
+    # Python would only note an interrupt and wait for LAMMPS to return.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise typer.Exit(run_main(context.args))
