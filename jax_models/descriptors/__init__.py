@@ -2,5 +2,6 @@
 
 from jax_models.descriptors.ace import ACE
 from jax_models.descriptors.chebyshev import Chebyshev
+from jax_models.descriptors.soap import SOAP
 
-DESCRIPTORS = {"ace": ACE, "chebyshev": Chebyshev}
+DESCRIPTORS = {"ace": ACE, "chebyshev": Chebyshev, "soap": SOAP}

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jax_models.basis.angular import spherical_harmonics
+from jax_models.basis.contraction import sum_neighbors
 from jax_models.basis.cutoff import cosine_cutoff
 from jax_models.basis.directions import distances_and_directions
 from jax_models.basis.radial import chebyshev
@@ -80,26 +81,23 @@ class Chebyshev(eqx.Module):
 
     def __call__(self, neighborhood: Neighborhood) -> Float[Array, "N F"]:
         r, direction = distances_and_directions(neighborhood)
-        mask = neighborhood.mask.T
         dtype = r.dtype
-        radial_cutoff = jnp.where(mask, cosine_cutoff(r, self.cutoff), 0.0)
-        angular_cutoff = jnp.where(mask, cosine_cutoff(r, self.angular_rc), 0.0)
-        radial = jnp.stack(chebyshev(jnp.minimum(r * (2.0 / self.cutoff), 2.0) - 1.0, self.radial_n + 1, radial_cutoff))
-        harmonics = jnp.stack(spherical_harmonics(*direction, self.angular_n))
-        weights = jnp.ones((1, *r.shape), dtype)
+        radial_cutoff = jnp.where(neighborhood.mask, cosine_cutoff(r, self.cutoff), 0.0)
+        angular_cutoff = jnp.where(neighborhood.mask, cosine_cutoff(r, self.angular_rc), 0.0)
+        scaled = jnp.minimum(r * (2.0 / self.cutoff), 2.0) - 1.0
+        radial = jnp.stack(chebyshev(scaled, self.radial_n + 1, radial_cutoff), 1)
+        harmonics = jnp.stack(spherical_harmonics(*direction, self.angular_n), 1)
+        weights = jnp.ones_like(r)[:, None]
         if self.elements > 1:
             of_element = jnp.asarray(element_weights(self.elements), dtype)
-            weights = jnp.stack([weights[0], of_element[neighborhood.neighbor_species.T]])
-        pair_weights = weights * angular_cutoff
-        radial_sums = jnp.einsum("bkn,wkn->wbn", radial, weights)
-        density = jnp.einsum("mkn,wkn->wmn", harmonics, pair_weights)
+            weights = jnp.stack([jnp.ones_like(r), of_element[neighborhood.neighbor_species]], 1)
+        pair_weights = weights * angular_cutoff[:, None]
+        radial_sums = sum_neighbors(weights, radial)
+        density = sum_neighbors(pair_weights, harmonics)
         # Of all ordered pairs the sum counts each twice, and each neighbour once with itself (cos = 1, T_n = 1).
-        itself = jnp.sum(pair_weights * pair_weights, axis=1)
-        angular_sums = 0.5 * (
-            jnp.einsum("am,wmn->wan", jnp.asarray(_legendre_table(self.angular_n), dtype), density * density)
-            - itself[:, None]
-        )
-        return jnp.concatenate([radial_sums, angular_sums], axis=1).reshape(-1, r.shape[1]).T
+        itself = jnp.sum(pair_weights * pair_weights, axis=2, keepdims=True)
+        angular_sums = 0.5 * ((density * density) @ jnp.asarray(_legendre_table(self.angular_n).T, dtype) - itself)
+        return jnp.concatenate([radial_sums, angular_sums], axis=2).reshape(len(r), -1)
 
 
 def element_weights(elements: int) -> list[int]:
