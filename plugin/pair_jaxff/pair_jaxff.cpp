@@ -183,9 +183,14 @@ void PairJaxff::init_style()
 
 void PairJaxff::check_special_bonds()
 {
-  if (atom->molecular == Atom::ATOMIC || atom->maxspecial < 1) return;
+  if (atom->molecular == Atom::ATOMIC) return;
+  int mine[4] = {0, 0, 0, 0}, has[4];
+  for (int i = 0; i < atom->nlocal; i++)
+    for (int k = 1; k <= 3; k++)
+      if (atom->molecular == Atom::TEMPLATE || atom->nspecial[i][k - 1] > (k > 1 ? atom->nspecial[i][k - 2] : 0)) mine[k] = 1;
+  MPI_Allreduce(mine, has, 4, MPI_INT, MPI_MAX, world);
   for (int k = 1; k <= 3; k++)
-    if (force->special_lj[k] == 0.0 && force->special_coul[k] == 0.0)
+    if (has[k] && force->special_lj[k] == 0.0 && force->special_coul[k] == 0.0)
       error->all(FLERR, "pair_style jaxff needs all neighbours of bonded atoms, but special_bonds drops the 1-{} ones; use "
                  "`special_bonds lj/coul 1 1 1`, or 1.0e-50 for a factor another pair style needs as zero", k + 1);
 }
