@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -95,6 +96,10 @@ class Potential:
 
         return jax.jit(jaxff_energy_and_gradient)
 
+    @functools.cached_property
+    def _compiled(self) -> Callable[..., tuple[Float[Array, " N"], Float[Array, "N K 3"]]]:
+        return self.compiled()
+
     def species_of(self, symbols: list[str]) -> np.ndarray:
         """Indices of chemical symbols in this potential's element list.
 
@@ -117,7 +122,7 @@ class Potential:
         species = self.species_of(symbols)
         with jax.enable_x64(double):
             nb = neighborhood_of(positions, cell, periodic, species, self.cutoff, np.float64 if double else np.float32)
-            per_center, gradient = self.compiled()(*nb)
+            per_center, gradient = self._compiled(*nb)
         energies = np.asarray(per_center, float) + self.reference_energies[species]
         gradient = np.asarray(gradient, float)
         return {

@@ -153,3 +153,77 @@ def test_file_keeps_the_network(name, tmp_path):
 def test_settings_outside_their_range_are_refused(architecture, text):
     with pytest.raises(ConfigError, match=text.replace("[", r"\[")):
         build(architecture, ("Si",), 4.0)
+
+
+def rotation_of_degree(l: int, turn: np.ndarray) -> np.ndarray:
+    """D with Y_l(x @ turn) = Y_l(x) @ D, fitted to the harmonics themselves (polar axis along y, as in MACE)."""
+    from jax_models.basis.angular import spherical_harmonics
+
+    def harmonics(x):
+        x = x / np.linalg.norm(x, axis=1, keepdims=True)
+        return np.stack(spherical_harmonics(x[:, 2], x[:, 0], x[:, 1], l), axis=1)[:, l**2 :]
+
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    return np.linalg.lstsq(harmonics(x), harmonics(x @ turn), rcond=None)[0]
+
+
+@pytest.mark.parametrize(("name", "settings"), [("painn", {"n_interactions": 3}), ("mace", {"hidden_irreps": "4x0e + 4x1o + 4x2e", "num_interactions": 3})])
+def test_features_of_every_layer_and_degree_rotate_as_they_should(name, settings):
+    potential = message_passing_potential(name, **settings)
+    atoms = random_atoms(seed=7)
+    turn = -np.linalg.qr(np.random.default_rng(8).normal(size=(3, 3)))[0]
+    with jax.enable_x64(True):
+        nb = neighborhood_of(atoms.positions, atoms.cell.array, True, potential.species_of(atoms.get_chemical_symbols()), potential.cutoff)
+        layers = layer_features(potential, nb)
+        turned = layer_features(potential, nb._replace(vectors=nb.vectors @ turn))
+    for before, after in zip(layers, turned, strict=True):
+        assert before.shape[1] == 1 or np.abs(before[:, 1:]).max(axis=(0, 2)).min() > 1e-3
+        assert np.abs(after[:, :1] - before[:, :1]).max() < 1e-10
+        for l in range(1, int(np.sqrt(before.shape[1]))):
+            d = turn if name == "painn" else rotation_of_degree(l, turn)
+            rows = slice(l**2, (l + 1) ** 2)
+            assert np.abs(after[:, rows] - np.einsum("nmc,mp->npc", before[:, rows], d)).max() < 1e-10
+
+
+def layer_features(potential, nb) -> list[np.ndarray]:
+    """[N, (l, m), C] of each layer."""
+    model = potential.model_in(nb.vectors.dtype)
+    own, _ = model.first_layer(nb)
+    results = [own]
+    for t in range(1, model.n_layers):
+        own, _ = model.layer(t, nb, own, model.message(t, own)[nb.neighbors])
+        results.append(own)
+    return [np.concatenate([own[0][:, None], own[1]], axis=1) if isinstance(own, tuple) else np.asarray(own) for own in results]
+
+
+@pytest.mark.parametrize(("l_max", "order", "degree"), [(3, 2, 0), (3, 3, 0), (2, 4, 0), (3, 3, 1), (2, 3, 2)])
+def test_products_are_independent_complete_and_rotate(l_max, order, degree):
+    """As many as there are: the count follows from the characters of the symmetric power of the representation."""
+    from jax_models.message_passing.coupling import symmetric_products
+
+    polynomials = symmetric_products(l_max, order, degree)
+    generator = np.random.default_rng(9)
+    a = generator.normal(size=(200, (l_max + 1) ** 2))
+    values = lambda a: np.stack([sum(np.prod(a[:, list(i)], axis=1)[:, None] * c for i, c in p.items()) for p in polynomials], 1)  # noqa: E731
+    turn = -np.linalg.qr(generator.normal(size=(3, 3)))[0]
+    d = [rotation_of_degree(l, turn) for l in range(l_max + 1)]
+    turned = np.concatenate([a[:, l**2 : (l + 1) ** 2] @ d[l] for l in range(l_max + 1)], axis=1)
+    assert np.abs(values(turned) - values(a) @ d[degree]).max() < 1e-10 * np.abs(values(a)).max()
+    assert np.linalg.matrix_rank(values(a).transpose(0, 2, 1).reshape(-1, len(polynomials))) == len(polynomials)
+    assert len(polynomials) == count_by_characters(l_max, order, degree)
+
+
+def count_by_characters(l_max: int, order: int, degree: int) -> int:
+    """Multiplicity of ``degree`` (natural parity) in the symmetric power, by integrating characters over O(3)."""
+    angles, total = (np.arange(400) + 0.5) * np.pi / 400, 0.0
+    for parity in (1, -1):
+        power = []
+        for k in range(1, order + 1):
+            chi = sum((parity**l) ** k * sum(np.cos(m * k * angles) for m in range(-l, l + 1)) for l in range(l_max + 1))
+            power.append(chi)
+        symmetric = [np.ones_like(angles)]  # Newton's identities for the complete symmetric polynomials
+        for n in range(1, order + 1):
+            symmetric.append(sum(power[k - 1] * symmetric[n - k] for k in range(1, n + 1)) / n)
+        wanted = parity**degree * sum(np.cos(m * angles) for m in range(-degree, degree + 1))
+        total += 0.5 * np.mean(symmetric[order] * wanted * (1 - np.cos(angles)))
+    return round(total)

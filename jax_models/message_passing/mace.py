@@ -1,0 +1,243 @@
+"""MACE: spherical-tensor messages of higher body order (Batatia et al., NeurIPS 2022; names as in mace-torch).
+
+The blocks are mace-torch's RealAgnosticResidualInteractionBlock (every layer), EquivariantProductBasisBlock and the
+linear and non-linear readouts, with e3nn's normalisation: weights are of unit size, and divided by the root of their fan-in.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jax_models.basis.angular import spherical_harmonics
+from jax_models.errors import ConfigError
+from jax_models.message_passing.coupling import real_coupling
+from jax_models.message_passing.edges import bessel, distances, envelope
+from jax_models.message_passing.network import MessagePassing, check_range
+from jax_models.message_passing.product_basis import ProductBasis, own_weights
+from jax_models.neighborhood import Neighborhood
+
+SILU_SCALE = 1.6791767923989418
+"""e3nn scales an activation so that its second moment under a normal distribution is 1."""
+
+
+def scaled_silu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    return SILU_SCALE * jax.nn.silu(x)
+
+
+def linear(x: Float[Array, "*n In"], weights: Float[Array, "In Out"]) -> Float[Array, "*n Out"]:
+    """e3nn's linear layer of one degree."""
+    return x @ (weights * (1.0 / np.sqrt(weights.shape[0])))
+
+
+def linear_by_degree(x: Float[Array, "N M C"], weights: list[Float[Array, "C Out"]]) -> Float[Array, "N M Out"]:
+    """A linear layer for each l; the components (l, m) are the middle axis."""
+    return jnp.concatenate([linear(x[:, l**2 : (l + 1) ** 2], w) for l, w in enumerate(weights)], axis=1)
+
+
+class Layer(eqx.Module):
+    """One interaction and its product: degrees up to ``l_in`` in, up to ``l_out`` out."""
+
+    linear_up: list[Float[Array, "C C"]]
+    radial_mlp: list[Float[Array, "In Out"]]
+    linear: list[Float[Array, "PC C"]]
+    skip: list[Float[Array, "S C C"]]
+    product: ProductBasis
+    linear_out: list[Float[Array, "C C"]]
+    l_in: int = eqx.field(static=True)
+    l_out: int = eqx.field(static=True)
+    max_ell: int = eqx.field(static=True)
+
+    def __init__(self, elements: int, channels: int, l_in: int, l_out: int, max_ell: int, correlation: int, radial: tuple[int, ...], *, key: Array):
+        self.l_in, self.l_out, self.max_ell = l_in, l_out, max_ell
+        keys = iter(jax.random.split(key, 64))
+        normal = lambda *shape: jax.random.normal(next(keys), shape)  # noqa: E731
+        self.linear_up = [normal(channels, channels) for _ in range(l_in + 1)]
+        widths = [*radial, len(self.paths) * channels]
+        self.radial_mlp = [normal(i, o) for i, o in itertools.pairwise(widths)]
+        into = [sum(l3 == l for _, _, l3 in self.paths) for l in range(max_ell + 1)]
+        self.linear = [normal(n * channels, channels) for n in into]
+        self.skip = [normal(elements, channels, channels) for _ in range(min(l_in, l_out) + 1)]
+        self.product = ProductBasis(elements, channels, max_ell, l_out, correlation, key=next(keys))
+        self.linear_out = [normal(channels, channels) for _ in range(l_out + 1)]
+
+    @property
+    def paths(self) -> list[tuple[int, int, int]]:
+        """(l of the neighbour's feature, l of the harmonic, l of the result), all of natural parity, sorted by the result."""
+        degrees = itertools.product(range(self.max_ell + 1), range(self.l_in + 1), range(self.max_ell + 1))
+        return [(l1, l2, l3) for l3, l1, l2 in degrees if abs(l1 - l2) <= l3 <= l1 + l2 and (l1 + l2 + l3) % 2 == 0]
+
+    def radial(self, basis: Float[Array, "N K R"]) -> Float[Array, "N K PC"]:
+        for weights in self.radial_mlp[:-1]:
+            basis = scaled_silu(linear(basis, weights))
+        return linear(basis, self.radial_mlp[-1])
+
+    def density(self, basis, harmonics: Float[Array, "N K Y"], received: Float[Array, "N K M C"]) -> Float[Array, "N Y C"]:
+        """Sum over neighbours of radial function x harmonic x the neighbour's feature, coupled to every l and mixed."""
+        channels = received.shape[-1]
+        radial = self.radial(basis)
+        per_degree: list[list[Array]] = [[] for _ in range(self.max_ell + 1)]
+        for p, (l1, l2, l3) in enumerate(self.paths):
+            weighted = radial[:, :, None, p * channels : (p + 1) * channels] * received[:, :, l1**2 : (l1 + 1) ** 2]
+            y = harmonics[:, :, l2**2 : (l2 + 1) ** 2]
+            if l1 == 0:
+                summed = jnp.einsum("nkc,nkm->nmc", weighted[:, :, 0], y)
+            else:
+                coupling = np.sqrt(2 * l3 + 1) * real_coupling(l1, l2, l3)
+                # Coupled to the harmonics first, where there is one number a pair and not one a channel.
+                y = jnp.einsum("nkb,abm->nkam", y, jnp.asarray(coupling, y.dtype))
+                summed = jnp.einsum("nkac,nkam->nmc", weighted, y)
+            per_degree[l3].append(summed)
+        return jnp.concatenate([linear(jnp.concatenate(parts, -1), w) for parts, w in zip(per_degree, self.linear, strict=True)], axis=1)
+
+    def __call__(
+        self, density: Float[Array, "N Y C"], species: Int[Array, " N"], own: Float[Array, "N M C"]
+    ) -> Float[Array, "N M2 C"]:
+        features = linear_by_degree(self.product(density, species), self.linear_out)
+        scale = 1.0 / np.sqrt(own.shape[-1] * self.skip[0].shape[0])
+        skipped = [
+            jnp.einsum("nmc,ncd->nmd", own[:, l**2 : (l + 1) ** 2], own_weights(w * scale, species))
+            if w.shape[0] > 1
+            else own[:, l**2 : (l + 1) ** 2] @ (w[0] * scale)
+            for l, w in enumerate(self.skip)
+        ]
+        unskipped = features.shape[1] - len(self.skip) ** 2
+        return features + jnp.pad(jnp.concatenate(skipped, axis=1), ((0, 0), (0, unskipped), (0, 0)))
+
+
+class MACE(MessagePassing):
+    """Equivariant features of each atom; each layer multiplies neighbour densities up to ``correlation`` times.
+
+    Args:
+        elements: chemical symbols.
+        cutoff: Å (r_max).
+        hidden_irreps: features between layers, as many channels for each l = 0, 1, ...: "64x0e", "64x0e + 64x1o".
+        num_interactions: layers.
+        correlation: densities multiplied in a layer, 1 to 4; body order is one more.
+        max_ell: highest degree of the harmonics.
+        num_radial_basis: Bessel functions of the distance.
+        num_cutoff_basis: power p of the polynomial cutoff.
+        radial_MLP: hidden layers of the radial network.
+        MLP_irreps: hidden layer of the last readout, "16x0e".
+        priors: physics added to the network.
+        key: seeds the weights.
+
+    Raises:
+        ConfigError: a setting is outside its range.
+    """
+
+    node_embedding: Float[Array, "S C"]
+    layers: list[Layer]
+    readouts: list[Float[Array, "C Out"]]
+    last_readout: Float[Array, " Out"]
+    cutoff: float = eqx.field(static=True)
+    num_radial_basis: int = eqx.field(static=True)
+    num_cutoff_basis: int = eqx.field(static=True)
+
+    defaults: ClassVar[dict] = {
+        "hidden_irreps": "32x0e",
+        "num_interactions": 2,
+        "correlation": 3,
+        "max_ell": 3,
+        "num_radial_basis": 8,
+        "num_cutoff_basis": 5,
+        "radial_MLP": (64, 64, 64),
+        "MLP_irreps": "16x0e",
+    }
+
+    def __init__(
+        self,
+        elements: tuple[str, ...],
+        cutoff: float,
+        *,
+        hidden_irreps: str = "32x0e",
+        num_interactions: int = 2,
+        correlation: int = 3,
+        max_ell: int = 3,
+        num_radial_basis: int = 8,
+        num_cutoff_basis: int = 5,
+        radial_MLP: tuple[int, ...] = (64, 64, 64),
+        MLP_irreps: str = "16x0e",
+        priors: list[eqx.Module] = (),
+        key: Array,
+    ):
+        channels, l_hidden = parse_irreps("hidden_irreps", hidden_irreps)
+        readout_width, l_readout = parse_irreps("MLP_irreps", MLP_irreps)
+        check_range(
+            "mace",
+            num_interactions=(num_interactions, 1, 8),
+            correlation=(correlation, 1, 4),
+            max_ell=(max_ell, 0, 4),
+            num_radial_basis=(num_radial_basis, 1, 64),
+            num_cutoff_basis=(num_cutoff_basis, 2, 12),
+        )
+        if l_hidden > max_ell or l_readout > 0:
+            raise ConfigError(f"mace: hidden_irreps {hidden_irreps!r} must not go beyond l = max_ell = {max_ell}, nor MLP_irreps beyond 0e")
+        if not radial_MLP or min(radial_MLP) < 1:
+            raise ConfigError(f"mace: radial_MLP is {list(radial_MLP)}; it must list one or more positive layer widths")
+        keys = jax.random.split(key, num_interactions + 3)
+        n, last = len(elements), num_interactions - 1
+        self.node_embedding = jax.random.normal(keys[0], (n, channels))
+        self.layers = [
+            Layer(n, channels, l_hidden if t else 0, 0 if t == last else l_hidden, max_ell, correlation, (num_radial_basis, *radial_MLP), key=keys[t + 3])
+            for t in range(num_interactions)
+        ]
+        widths = [1] * last + [readout_width]
+        self.readouts = [jax.random.normal(k, (channels, w)) for k, w in zip(jax.random.split(keys[1], num_interactions), widths, strict=True)]
+        self.last_readout = jax.random.normal(keys[2], (readout_width, 1))
+        self.cutoff, self.num_radial_basis, self.num_cutoff_basis = cutoff, num_radial_basis, num_cutoff_basis
+        self.energy_scale, self.neighbors_per_atom, self.priors = jnp.ones(()), jnp.asarray(20.0), list(priors)
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.layers)
+
+    def first_layer(self, neighborhood: Neighborhood):
+        table = (self.node_embedding * (1.0 / np.sqrt(self.node_embedding.shape[0])))[:, None]
+        received = self.message(0, table)[neighborhood.neighbor_species]
+        return self.layer(0, neighborhood, table[neighborhood.species], received)
+
+    def message(self, t: int, own: Float[Array, "N M C"]) -> Float[Array, "N MC"]:
+        return linear_by_degree(own, self.layers[t].linear_up).reshape(own.shape[0], -1)
+
+    def layer(self, t, neighborhood, own, received):
+        r = distances(neighborhood)
+        fcut = envelope(r, neighborhood, self.cutoff, "polynomial", self.num_cutoff_basis)
+        basis = bessel(r, self.num_radial_basis, self.cutoff) * (np.sqrt(2.0 / self.cutoff) * fcut)[..., None]
+        layer, channels = self.layers[t], own.shape[-1]
+        # e3nn's harmonics have their polar axis along y.
+        unit = neighborhood.vectors / r[..., None]
+        degrees = np.repeat(np.arange(layer.max_ell + 1), 2 * np.arange(layer.max_ell + 1) + 1)
+        norms = np.sqrt(2 * degrees + 1)
+        values = spherical_harmonics(unit[..., 2], unit[..., 0], unit[..., 1], layer.max_ell)
+        harmonics = jnp.stack([n * y for n, y in zip(norms, values, strict=True)], axis=-1)
+        density = layer.density(basis, harmonics, received.reshape(*r.shape, -1, channels))
+        own = layer(density / jax.lax.stop_gradient(self.neighbors_per_atom), neighborhood.species, own)
+        output = linear(own[:, 0], self.readouts[t])
+        if t == self.n_layers - 1:
+            output = linear(scaled_silu(output), self.last_readout)
+        return own, output[:, 0]
+
+
+def parse_irreps(setting: str, text: str) -> tuple[int, int]:
+    """Channels and highest l of irreps with one number of channels and natural parity, as "64x0e + 64x1o".
+
+    Raises:
+        ConfigError: anything else.
+    """
+    parts = [re.fullmatch(r"(\d+)x(\d+)([eo])", part.strip()) for part in str(text).split("+")]
+    if all(parts):
+        found = [(int(p[1]), int(p[2]), p[3]) for p in parts]
+        channels = found[0][0]
+        if channels > 0 and found == [(channels, l, "eo"[l % 2]) for l in range(len(found))]:
+            return channels, len(found) - 1
+    raise ConfigError(
+        f"mace: {setting} is {text!r}; it must give one number of channels for l = 0, 1, ... in turn, such as 64x0e or 64x0e + 64x1o"
+    )
