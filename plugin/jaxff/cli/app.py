@@ -9,12 +9,15 @@ import typer
 
 from jax_models.errors import JaxffError
 from jaxff.cli.barrier import barrier
+from jaxff.cli.config import config
+from jaxff.cli.demo import demo
 from jaxff.cli.doctor import doctor
 from jaxff.cli.elastic import elastic
 from jaxff.cli.evaluate import evaluate
 from jaxff.cli.info import info
 from jaxff.cli.lmp import CONTEXT as LMP_CONTEXT
 from jaxff.cli.lmp import lmp
+from jaxff.cli.train import train
 
 app = typer.Typer(
     name="jaxff",
@@ -24,6 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("demo")(demo)
+app.command("train")(train)
+app.command("config")(config)
 app.command("evaluate")(evaluate)
 app.command("info")(info)
 app.command("elastic")(elastic)

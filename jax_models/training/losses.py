@@ -1,0 +1,86 @@
+"""Predictions for a batch, and their errors against the labels."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jax_models.derivatives import energies_and_gradient
+from jax_models.training.batches import Batch
+
+
+class Errors(NamedTuple):
+    """Predicted less labelled; zero where there is no label."""
+
+    energy: Float[Array, " B"]
+    """eV/atom"""
+    forces: Float[Array, "A 3"]
+    """eV/Å"""
+    virial: Float[Array, "B 3 3"]
+    """eV/atom"""
+
+
+class Counts(NamedTuple):
+    """How many numbers of each kind a data set has: what the sums over a batch are divided by."""
+
+    energies: int
+    forces: int
+    virials: int
+
+
+def predict(model: eqx.Module, batch: Batch) -> tuple[Float[Array, " B"], Float[Array, "A 3"], Float[Array, "B 3 3"]]:
+    """Energies less references (eV), forces (eV/Å) and virials (eV) of a batch's structures."""
+    nb = batch.neighborhood
+    per_atom, gradient = energies_and_gradient(model.energies, nb)
+    forces = assemble_forces(gradient, batch.reverse, nb.neighbors, nb.mask)
+    # A product with a 0/1 matrix: a scatter would run one atom at a time.
+    member = (batch.structure == jnp.arange(len(batch.energy))[:, None]).astype(per_atom.dtype)
+    virials = jnp.einsum("nka,nkb->nab", nb.vectors, gradient).reshape(-1, 9)
+    return member @ per_atom, forces, (member @ virials).reshape(-1, 3, 3)
+
+
+@jax.custom_vjp
+def assemble_forces(
+    gradient: Float[Array, "A K 3"], reverse: Int[Array, "A K"], neighbors: Int[Array, "A K"], mask: Bool[Array, "A K"]
+) -> Float[Array, "A 3"]:
+    """F_i = sum_k g[i, k] - g[reverse(i, k)]: the neighbour list holds each pair twice, so both sums are gathers.
+
+    The transpose, f_i - f_neighbors[i, k], is a gather too; automatic differentiation would scatter.
+    """
+    returned = jnp.where(mask[..., None], gradient.reshape(-1, 3)[reverse], 0.0)
+    return jnp.sum(gradient - returned, axis=1)
+
+
+def _assemble_forward(gradient, reverse, neighbors, mask):
+    return assemble_forces(gradient, reverse, neighbors, mask), (neighbors, mask)
+
+
+def _assemble_backward(residuals, cotangent):
+    neighbors, mask = residuals
+    return jnp.where(mask[..., None], cotangent[:, None] - cotangent[neighbors], 0.0), None, None, None
+
+
+assemble_forces.defvjp(_assemble_forward, _assemble_backward)
+
+
+def errors(model: eqx.Module, batch: Batch) -> Errors:
+    energies, forces, virials = predict(model, batch)
+    per_atom = 1.0 / batch.n_atoms
+    return Errors(
+        (energies - batch.energy) * per_atom * batch.energy_weight,
+        (forces - batch.forces) * batch.force_weight[:, None],
+        (virials - batch.virial) * (per_atom * batch.virial_weight)[:, None, None],
+    )
+
+
+def weighted_loss(found: Errors, counts: Counts, energy_weight: float, force_weight: float, stress_weight: float) -> Float[Array, ""]:
+    """A batch's share of the loss over the data set: weighted mean squares in eV/atom, eV/Å and eV/atom (virial)."""
+    return (
+        energy_weight / max(counts.energies, 1) * jnp.sum(found.energy**2)
+        + force_weight / max(counts.forces, 1) * jnp.sum(found.forces**2)
+        + stress_weight / max(counts.virials, 1) * jnp.sum(found.virial**2)
+    )

@@ -1,0 +1,66 @@
+"""How a model is trained: every setting, its default, its range and what it does."""
+
+from __future__ import annotations
+
+from dataclasses import Field, asdict, dataclass, field, fields
+from typing import Any
+
+from jax_models.errors import ConfigError
+
+
+def setting(default: Any, description: str, **bounds: float) -> Any:
+    """A dataclass field that carries its description and bounds (``ge``, ``gt``, ``le``, ``lt``)."""
+    return field(default=default, metadata={"description": description, "bounds": bounds})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the gradient trainer.
+
+    Raises:
+        ConfigError: a value outside its range.
+
+    Example:
+        >>> Settings(epochs=10).learning_rate
+        0.005
+    """
+
+    seed: int = setting(0, "Seeds the parameters, the validation split and the order of the batches.", ge=0)
+    epochs: int | None = setting(
+        None, "Passes over the data; null: as many as make `neighbor_visits`, between 20 and 1000.", ge=1
+    )
+    neighbor_visits: float = setting(
+        1.5e8, "Neighbours seen in all of training when `epochs` is null: fixes the cost whatever the data.", gt=0
+    )
+    batch_structures: int = setting(4, "Structures of average size in a batch; a batch holds at least 96 atoms.", ge=1)
+    learning_rate: float = setting(0.005, "Peak learning rate; falls linearly to zero.", gt=0, lt=1)
+    warmup: float = setting(0.02, "Fraction of training in which the learning rate rises.", ge=0, le=0.5)
+    energy_weight: float = setting(1000.0, "Weight of the mean squared energy error, (eV/atom)^2, at the end.", ge=0)
+    early_energy_weight: float = setting(100.0, "The same in the first half of training: forces shape the model first.", ge=0)
+    force_weight: float = setting(1.0, "Weight of the mean squared force error, (eV/Å)^2.", ge=0)
+    stress_weight: float = setting(100.0, "Weight of the mean squared virial error (stress x volume / atoms), (eV/atom)^2.", ge=0)
+    average: float = setting(0.99, "Decay per step of the running average of the weights that is kept.", ge=0, lt=1)
+    validation_fraction: float = setting(
+        0.05, "Part of the training data set aside, from each config_type, if no validation data are given.", ge=0, le=0.5
+    )
+    patience: float = setting(
+        0.5, "Training stops when the validation loss has not fallen for this fraction of the epochs.", gt=0, le=1
+    )
+
+    def __post_init__(self):
+        for item in fields(self):
+            _check(item, getattr(self, item.name))
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _check(item: Field, value: Any) -> None:
+    if value is None:
+        return
+    symbols = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    holds = {"ge": lambda a, b: a >= b, "gt": lambda a, b: a > b, "le": lambda a, b: a <= b, "lt": lambda a, b: a < b}
+    bounds = item.metadata["bounds"]
+    if not all(holds[name](value, bound) for name, bound in bounds.items()):
+        allowed = " and ".join(f"{symbols[name]} {bound}" for name, bound in bounds.items())
+        raise ConfigError(f"training.{item.name} is {value}; it must be {allowed}")

@@ -1,0 +1,36 @@
+"""`jaxff train`: from labelled structures to a .jaxff file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    structures: Annotated[list[Path], typer.Argument(help="Labelled structures: .xyz, .xyz.xz, .extxyz, .traj, ...")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The potential to write, e.g. si.jaxff.")],
+    valid: Annotated[
+        list[Path] | None, typer.Option("--valid", metavar="FILE", help="Validation data; else a part is set aside.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A descriptor (ace, acsf, ...) or a message-passing architecture. [default: ace]")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Configuration, YAML; see `jaxff config`.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. training.learning_rate=0.002; repeatable.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data. [default: by the data's size]")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same numbers. [default: 0]")] = None,
+) -> None:
+    """Train a potential and save it.
+
+    Beside OUT it leaves a log, one JSON record an epoch (OUT.log.jsonl), and a plot of it (OUT.training.png). When it
+    is interrupted, the same command resumes from OUT.checkpoint.
+    """
+    from jaxff.config import load_config
+    from jaxff.training import train_files
+
+    loaded = load_config(config, model, set_ or (), epochs=epochs, seed=seed)
+    train_files(structures, out, loaded, valid or [])

@@ -1,0 +1,204 @@
+"""The configuration of `jaxff train`: what a YAML file or ``--set`` may say, with defaults, ranges and a JSON schema."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from jax_models.errors import ConfigError
+from jax_models.training.settings import Settings
+
+
+class DataConfig(BaseModel):
+    """Under which names the labels stand in the files."""
+
+    model_config = ConfigDict(extra="forbid")
+    energy_key: str = Field("energy", description="Total energy, eV.")
+    forces_key: str = Field("forces", description="Forces, eV/Å.")
+    stress_key: str = Field("stress", description="Stress, eV/Å^3, ASE's sign.")
+
+
+class ModelConfig(BaseModel):
+    """The architecture. A message-passing model has a name of its own, and its settings beside it."""
+
+    model_config = ConfigDict(extra="allow")
+    cutoff: float = Field(5.0, gt=0, description="Å; neighbours at a smaller distance are seen.")
+    name: str | None = Field(None, description="A message-passing architecture; null: descriptor and readout.")
+    descriptor: dict[str, Any] | None = Field(None, description="Environment -> features: a name and its settings.")
+    readout: dict[str, Any] | None = Field(None, description="Features -> energy: a name and its settings.")
+    priors: list[dict[str, Any]] = Field([], description="Physics added before learning: names and their settings.")
+
+    def architecture(self) -> dict[str, Any]:
+        """What `jax_models.models.build` takes."""
+        values = self.model_dump(exclude={"cutoff"}, exclude_none=True)
+        if not values["priors"]:
+            del values["priors"]
+        return values
+
+
+def _training_model() -> type[BaseModel]:
+    """`Settings` as a pydantic model: one list of settings, checked where it is used and described here."""
+    hints = get_type_hints(Settings)
+    entries = {
+        item.name: (
+            hints[item.name],
+            Field(item.default, description=item.metadata["description"], **item.metadata["bounds"]),
+        )
+        for item in dataclasses.fields(Settings)
+    }
+    return create_model("TrainingConfig", __config__=ConfigDict(extra="forbid"), __doc__="How the model is trained.", **entries)
+
+
+TrainingConfig = _training_model()
+
+
+class Config(BaseModel):
+    """All of it. Example: ``Config.model_validate({"training": {"epochs": 10}})``."""
+
+    model_config = ConfigDict(extra="forbid")
+    data: DataConfig = Field(default_factory=DataConfig)
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
+
+    def settings(self) -> Settings:
+        return Settings(**self.training.model_dump())
+
+
+def load_config(
+    path: str | os.PathLike | None = None, model: str | None = None, overrides: Iterable[str] = (), **training: Any
+) -> Config:
+    """The configuration from a YAML file, a model's name and ``dotted.key=value`` overrides; later ones win.
+
+    Args:
+        path: YAML; None for the defaults.
+        model: a descriptor (``ace``, ...) or a message-passing architecture, with its default settings.
+        overrides: e.g. ``training.epochs=100``, ``model.descriptor.l_max=2``; values are read as YAML.
+        training: settings of the section ``training`` that are not None.
+
+    Raises:
+        ConfigError: the file cannot be read; an unknown key, or a value of the wrong type or outside its range.
+
+    Example:
+        >>> load_config(overrides=["training.epochs=100"]).training.epochs
+        100
+    """
+    content = _read(path) if path is not None else {}
+    if model is not None:
+        section = content.setdefault("model", {})
+        section.pop("name", None)
+        section.pop("descriptor", None)
+        section.update(_named(model))
+    for override in overrides:
+        _apply(content, override)
+    for key, value in training.items():
+        if value is not None:
+            content.setdefault("training", {})[key] = value
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def default_yaml() -> str:
+    """The default configuration, every setting with its description."""
+    from jax_models.descriptors import DESCRIPTORS
+    from jax_models.readouts import READOUTS
+
+    content = Config().model_dump()
+    content["model"]["descriptor"] = {"name": "ace", **DESCRIPTORS["ace"].defaults}
+    content["model"]["readout"] = {"name": "mlp", **READOUTS["mlp"].defaults}
+    lines = []
+    for name, section in Config.model_fields.items():
+        lines.append(f"{name}:  # {section.annotation.__doc__.splitlines()[0]}")
+        for key, item in section.annotation.model_fields.items():
+            value = _plain(content[name][key])
+            lines += [f"  # {item.description}", f"  {key}: {yaml.safe_dump(value, default_flow_style=True, width=1000).splitlines()[0]}"]
+    return "\n".join(lines) + "\n"
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of the configuration, for editors."""
+    return Config.model_json_schema()
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 reads 1e-3 as text; people mean a number."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+
+
+def _read(path: str | os.PathLike) -> dict[str, Any]:
+    try:
+        content = yaml.load(Path(path).read_text(), _Loader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration {path}: {getattr(error, 'strerror', None) or error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold sections ({', '.join(Config.model_fields)}), not {type(content).__name__}")
+    return {key: {} if value is None else value for key, value in content.items()}
+
+
+def _named(model: str) -> dict[str, Any]:
+    from jax_models.descriptors import DESCRIPTORS
+    from jax_models.message_passing import MESSAGE_PASSING
+
+    if model in DESCRIPTORS:
+        return {"descriptor": {"name": model}}
+    if model in MESSAGE_PASSING:
+        return {"name": model}
+    raise ConfigError(f"there is no model {model!r}; choose from {', '.join(sorted([*DESCRIPTORS, *MESSAGE_PASSING]))}")
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not all(key.split(".")):
+        raise ConfigError(f"--set {override!r} is not of the form dotted.key=value, e.g. training.epochs=100")
+    try:
+        value = yaml.load(text, _Loader)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override!r}: the value is not valid YAML") from None
+    *sections, last = key.split(".")
+    place = content
+    for section in sections:
+        below = place.get(section)
+        if below is None:
+            below = place[section] = {}
+        if not isinstance(below, dict):
+            raise ConfigError(f"--set {override!r}: {section} is a value, not a section")
+        place = below
+    place[last] = value
+    part = content.get("model")
+    if isinstance(part, dict) and isinstance(part.get("descriptor"), dict):
+        part["descriptor"].setdefault("name", "ace")
+    if isinstance(part, dict) and isinstance(part.get("readout"), dict):
+        part["readout"].setdefault("name", "mlp")
+
+
+def _explain(error: ValidationError) -> str:
+    problems = []
+    for problem in error.errors():
+        where = ".".join(map(str, problem["loc"]))
+        if problem["type"] == "extra_forbidden":
+            names = Config.model_fields if len(problem["loc"]) == 1 else Config.model_fields[problem["loc"][0]].annotation.model_fields
+            problems.append(f"there is no setting {where}; there are {', '.join(names)}")
+        else:
+            problems.append(f"{where} is {json.dumps(problem['input'], default=str)}: {problem['msg'].lower()}")
+    return "; ".join(problems)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value

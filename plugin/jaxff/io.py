@@ -1,0 +1,112 @@
+"""Labelled structures from any file that ASE reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jax_models.errors import DatasetError
+from jax_models.training.datasets import Structure
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Under which names a frame's labels stand: in ``atoms.calc``'s results, ``atoms.info`` or ``atoms.arrays``."""
+
+    energy_key: str = "energy"
+    forces_key: str = "forces"
+    stress_key: str = "stress"
+    """ASE's sign, eV/Å^3: 6 numbers (xx yy zz yz xz xy), 9, or 3x3."""
+
+
+def read_structures(path: str | os.PathLike, labels: Labels | None = None) -> list[Structure]:
+    """The labelled frames of ``path`` (.xyz, .xyz.xz, .extxyz, .traj, ... whatever `ase.io.read` opens).
+
+    A frame's stress is used unless its ``stress_flag`` is other than "ok": then it is known to be wrong or to mean
+    little (a slab), and only energy and forces count. Without a stress, a ``virial`` (= -stress x volume) is taken.
+
+    Raises:
+        DatasetError: the file cannot be read, has no frames, or a frame has no energy; the text names the frame.
+    """
+    return [structure_of(atoms, f"{path}, frame {n}", labels) for n, atoms in enumerate(read_frames(path))]
+
+
+def read_frames(path: str | os.PathLike) -> list[Any]:
+    """All frames of ``path`` as ASE atoms.
+
+    Raises:
+        DatasetError: the file is missing, cannot be read, or has no frames.
+    """
+    import ase.io
+
+    try:
+        frames = ase.io.read(path, ":")
+    except FileNotFoundError:
+        raise DatasetError(f"there is no file {path}") from None
+    except Exception as error:  # each of ASE's formats, and each decompressor, raises its own types
+        raise DatasetError(f"cannot read {path}: {type(error).__name__}: {error}") from None
+    if not frames:
+        raise DatasetError(f"{path} is empty: it has no frames")
+    return frames
+
+
+def structure_of(atoms: Any, name: str, labels: Labels | None = None) -> Structure:
+    """One frame as plain arrays.
+
+    Raises:
+        DatasetError: it has no energy, or labels of the wrong shape.
+    """
+    labels = labels or Labels()
+    energy = _label(atoms, labels.energy_key)
+    if energy is None:
+        present = sorted({*(atoms.calc.results if atoms.calc else ()), *atoms.info, *atoms.arrays} - {"numbers", "positions"})
+        raise DatasetError(
+            f"{name} has no energy: there is no {labels.energy_key!r} among its labels ({', '.join(present) or 'none'}). "
+            "Set data.energy_key to the right name, or remove the frame"
+        )
+    if np.ndim(energy) != 0 or not np.issubdtype(np.asarray(energy).dtype, np.number):
+        raise DatasetError(f"{name}: {labels.energy_key} is {energy!r}; it must be one number in eV")
+    forces = _label(atoms, labels.forces_key)
+    return Structure(
+        positions=np.array(atoms.positions, float),
+        cell=np.array(atoms.cell.array, float),
+        periodic=np.array(atoms.pbc, bool),
+        symbols=tuple(atoms.get_chemical_symbols()),
+        energy=float(energy),
+        forces=None if forces is None else np.array(forces, float),
+        virial=_virial(atoms, name, labels),
+        group=str(atoms.info.get("config_type", "")),
+        name=name,
+    )
+
+
+def _virial(atoms: Any, name: str, labels: Labels) -> np.ndarray | None:
+    """dE/dstrain in eV, where a frame's stress may be used."""
+    volume = abs(np.linalg.det(atoms.cell.array))
+    if str(atoms.info.get("stress_flag", "ok")) != "ok" or not atoms.pbc.all() or volume < 1e-8:
+        return None
+    stress = _label(atoms, labels.stress_key)
+    if stress is not None:
+        return _matrix(stress, f"{name}: {labels.stress_key}") * volume
+    virial = _label(atoms, "virial")
+    return None if virial is None else -_matrix(virial, f"{name}: virial")
+
+
+def _matrix(value: Any, what: str) -> np.ndarray:
+    value = np.asarray(value, float)
+    if value.shape == (6,):
+        xx, yy, zz, yz, xz, xy = value
+        return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    if value.size == 9:
+        return value.reshape(3, 3)
+    raise DatasetError(f"{what} has shape {value.shape}; it must have 6 numbers (xx yy zz yz xz xy), 9, or 3x3")
+
+
+def _label(atoms: Any, key: str) -> Any:
+    # ASE's extended-xyz reader moves energy, forces and stress into a calculator; other names stay where they were.
+    places: Sequence[Any] = (atoms.calc.results if atoms.calc is not None else {}, atoms.info, atoms.arrays)
+    return next((place[key] for place in places if place.get(key) is not None), None)

@@ -1,0 +1,29 @@
+"""The course of a training, drawn from its log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.figure import Figure
+
+
+def training_curve(history: list[dict[str, Any]]) -> Figure:
+    """Training and validation errors against the epoch, a panel for each kind of label."""
+    panels = [
+        ("energy_rmse", 1e3, "energy RMSE (meV/atom)"),
+        ("force_rmse", 1.0, "force RMSE (eV/Å)"),
+        ("virial_rmse", 1e3, "virial RMSE (meV/atom)"),
+    ]
+    panels = [panel for panel in panels if panel[0] in history[0]["train"]]
+    figure = Figure(figsize=(3.8 * len(panels), 3.4), layout="constrained")
+    epochs = [record["epoch"] for record in history]
+    for n, (key, unit, label) in enumerate(panels, start=1):
+        axes = figure.add_subplot(1, len(panels), n)
+        axes.plot(epochs, [unit * record["train"][key] for record in history], label="training (running)", linewidth=1)
+        if key in history[0]["validation"]:
+            axes.plot(epochs, [unit * r["validation"][key] for r in history], label="validation (averaged weights)")
+        axes.set_yscale("log")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+    axes.legend(fontsize="small")
+    return figure
