@@ -2,6 +2,7 @@
 
 from jax_models.descriptors.ace import ACE
 from jax_models.descriptors.chebyshev import Chebyshev
+from jax_models.descriptors.gmp import GMP
 from jax_models.descriptors.soap import SOAP
 
-DESCRIPTORS = {"ace": ACE, "chebyshev": Chebyshev, "soap": SOAP}
+DESCRIPTORS = {"ace": ACE, "chebyshev": Chebyshev, "gmp": GMP, "soap": SOAP}
