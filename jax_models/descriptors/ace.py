@@ -21,6 +21,7 @@ from jax_models.basis.contraction import mix_channels, sum_neighbors
 from jax_models.basis.cutoff import polynomial_cutoff
 from jax_models.basis.directions import distances_and_directions
 from jax_models.basis.radial import chebyshev
+from jax_models.basis.selection import select_element
 from jax_models.errors import ConfigError
 from jax_models.neighborhood import Neighborhood
 
@@ -46,8 +47,8 @@ class ACE(eqx.Module):
 
     radial_weights: Float[Array, "S L C DB"]
     """Channels from (density, radial function), for each element of the centre and each l."""
-    densities: Float[Array, "S D"]
-    """How much a neighbour of each element adds to each density."""
+    densities: Float[Array, "S D"] | None
+    """How much a neighbour of each element adds to each density; None: each element has a density of its own."""
     cutoff: float = eqx.field(static=True)
     n_radial: int = eqx.field(static=True)
     n_channels: int = eqx.field(static=True)
@@ -84,9 +85,8 @@ class ACE(eqx.Module):
         )
         n_densities = min(elements, MAX_DENSITIES)
         key_radial, key_density = jax.random.split(key)
-        if elements <= MAX_DENSITIES:
-            self.densities = jnp.eye(elements)
-        else:
+        self.densities = None
+        if elements > MAX_DENSITIES:
             self.densities = jax.random.normal(key_density, (elements, n_densities)) / np.sqrt(n_densities)
         shape = (elements, l_max + 1, n_channels, n_densities * n_radial)
         self.radial_weights = jax.random.normal(key_radial, shape) / np.sqrt(n_densities * n_radial)
@@ -128,15 +128,15 @@ class ACE(eqx.Module):
         envelope = jnp.where(neighborhood.mask, polynomial_cutoff(r, self.cutoff), 0.0)
         t = jnp.minimum(r * (1.0 / self.cutoff), 1.0)
         radial = chebyshev(2.0 * t - 1.0, self.n_radial, envelope)
-        n_elements, n_densities = self.densities.shape
+        n_elements = self.radial_weights.shape[0]
         dtype = r.dtype
         if n_elements > 1:
             kinds = [(neighborhood.neighbor_species == s).astype(dtype) for s in range(n_elements)]
-            if n_elements == n_densities:
+            if self.densities is None:
                 weights = kinds
             else:
-                densities = self.densities.astype(dtype)
-                weights = [sum(densities[s, d] * kinds[s] for s in range(n_elements)) for d in range(n_densities)]
+                mixture = self.densities.astype(dtype)
+                weights = [sum(mixture[s, d] * kinds[s] for s in range(n_elements)) for d in range(mixture.shape[1])]
             radial = [weight * value for weight in weights for value in radial]
         harmonics = spherical_harmonics(*direction, self.l_max)
         # The barrier stops XLA from computing the same functions again for each use of them.
@@ -151,8 +151,8 @@ class ACE(eqx.Module):
         )
         mixed = mix_channels(weights, density)
         if n_elements > 1:
-            own = jax.nn.one_hot(neighborhood.species, n_elements, axis=0, dtype=dtype)
-            mixed = jnp.sum(mixed.reshape(len(degree), n_elements, self.n_channels, -1) * own[:, None], axis=1)
+            per_element = mixed.reshape(len(degree), n_elements, self.n_channels, -1)
+            mixed = select_element(per_element.swapaxes(0, 1), neighborhood.species)
         # Taking a split apart transposes to one concatenation, indexing to a padded copy for each index.
         return [m.squeeze(0) for m in jnp.split(mixed, len(degree))]
 

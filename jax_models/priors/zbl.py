@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jax_models.basis.directions import distances_and_directions
 from jax_models.elements import ATOMIC_NUMBERS
 from jax_models.errors import ConfigError
 from jax_models.neighborhood import Neighborhood
@@ -39,16 +40,26 @@ class ZBL(eqx.Module):
         self.outer = float(outer)
 
     def __call__(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
-        dtype = neighborhood.vectors.dtype
+        r, _ = distances_and_directions(neighborhood)
         charges = np.asarray(self.charges, float)
-        z_i = jnp.asarray(charges, dtype)[neighborhood.species][:, None]
-        z_j = jnp.asarray(charges, dtype)[neighborhood.neighbor_species]
-        power = jnp.asarray(charges**0.23, dtype)
-        screening = 0.46850 / (power[neighborhood.species][:, None] + power[neighborhood.neighbor_species])
-        r = jnp.sqrt(jnp.sum(neighborhood.vectors**2, axis=-1))
+        z_i, z_j = _per_atom(charges, neighborhood, r.dtype)
+        power_i, power_j = _per_atom(charges**0.23, neighborhood, r.dtype)
         near = neighborhood.mask & (r < self.outer)
         r = jnp.where(near, r, self.outer)
-        phi = sum(a * jnp.exp(-d * r / screening) for a, d in zip(AMPLITUDES, DECAYS, strict=True))
-        switch = (1.0 - (r / self.outer) ** 2) ** 3
-        pair = COULOMB * z_i * z_j / r * phi * switch
+        scaled = r * ((power_i + power_j) * (1 / 0.46850))
+        phi = sum(a * jnp.exp(-d * scaled) for a, d in zip(AMPLITUDES, DECAYS, strict=True))
+        switch = (1.0 - (r * (1 / self.outer)) ** 2) ** 3
+        pair = (COULOMB * z_i * z_j) / r * phi * switch
         return 0.5 * jnp.sum(jnp.where(near, pair, 0.0), axis=-1)
+
+
+def _per_atom(values: np.ndarray, neighborhood: Neighborhood, dtype):
+    """Of values for each element, those of the centres [N, 1] and of the neighbours [N, K]. Comparisons, where a
+    gather would be a loop over single numbers."""
+
+    def look_up(species):
+        return sum((species == s) * jnp.asarray(value, dtype) for s, value in enumerate(values))
+
+    if len(values) == 1:
+        return jnp.asarray(values[0], dtype), jnp.asarray(values[0], dtype)
+    return look_up(neighborhood.species)[:, None], look_up(neighborhood.neighbor_species)

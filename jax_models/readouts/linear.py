@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+
+from jax_models.basis.selection import select_element
 
 
 class Linear(eqx.Module):
@@ -23,14 +24,4 @@ class Linear(eqx.Module):
         self.bias = jnp.zeros(elements)
 
     def __call__(self, features: Float[Array, "N F"], species: Int[Array, " N"]) -> Float[Array, " N"]:
-        return select_element(features @ self.weights.T + self.bias, species)
-
-
-def select_element(per_element: Float[Array, "N S *rest"], species: Int[Array, " N"]) -> Float[Array, "N *rest"]:
-    """The entry of each centre's own element. A product with a one-hot mask: cheap for the few elements a
-    potential has, and its derivative is no scatter."""
-    n_elements = per_element.shape[1]
-    if n_elements == 1:
-        return per_element[:, 0]
-    own = jax.nn.one_hot(species, n_elements, dtype=per_element.dtype)
-    return jnp.einsum("ns...,ns->n...", per_element, own)
+        return select_element(self.weights @ features.T + self.bias[:, None], species)

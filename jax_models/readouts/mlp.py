@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jax_models.basis.selection import select_element
 from jax_models.errors import ConfigError
-from jax_models.readouts.linear import Linear, select_element
+from jax_models.readouts.linear import Linear
 
 ACTIVATIONS = {"silu": jax.nn.silu, "tanh": jnp.tanh, "softplus": jax.nn.softplus}
 
@@ -32,7 +33,15 @@ class MLP(eqx.Module):
 
     defaults: ClassVar[dict] = {"hidden": (32, 32), "activation": "silu"}
 
-    def __init__(self, n_features: int, elements: int, *, hidden: tuple[int, ...] = (32, 32), activation: str = "silu", key: Array):
+    def __init__(
+        self,
+        n_features: int,
+        elements: int,
+        *,
+        hidden: tuple[int, ...] = (32, 32),
+        activation: str = "silu",
+        key: Array,
+    ):
         if not hidden or min(hidden) < 1:
             raise ConfigError(f"mlp: hidden is {list(hidden)}; it must list one or more positive layer widths")
         if activation not in ACTIVATIONS:
@@ -42,13 +51,28 @@ class MLP(eqx.Module):
         widths = [n_features, *hidden, 1]
         keys = jax.random.split(key, len(hidden))
         self.weights = [
-            jax.random.normal(k, (elements, i, o)) / np.sqrt(i) for k, i, o in zip(keys, widths[:-2], widths[1:-1], strict=True)
+            jax.random.normal(k, (elements, i, o)) / np.sqrt(i)
+            for k, i, o in zip(keys, widths[:-2], widths[1:-1], strict=True)
         ] + [jnp.zeros((elements, widths[-2], 1))]
         self.biases = [jnp.zeros((elements, width)) for width in widths[1:]]
 
     def __call__(self, features: Float[Array, "N F"], species: Int[Array, " N"]) -> Float[Array, " N"]:
-        activation = ACTIVATIONS[self.activation]
-        hidden = jnp.einsum("nf,sfo->nso", features, self.weights[0]) + self.biases[0]
-        for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
-            hidden = jnp.einsum("nsi,sio->nso", activation(hidden), weight) + bias
-        return self.linear(features, species) + select_element(hidden[..., 0], species)
+        # Atoms last, and the linear term as one more column of the first layer: one matrix product a layer.
+        # Each layer selects the centre's own element, so that the activation is computed once, not for each element.
+        first = jnp.concatenate([self.weights[0], self.linear.weights[:, :, None]], axis=2)
+        out = _layer(first, features.T, species)
+        hidden, linear = out[:-1], out[-1]
+        for bias, weight in zip(self.biases, self.weights[1:], strict=False):
+            hidden = _layer(
+                weight, ACTIVATIONS[self.activation](hidden + select_element(bias[..., None], species)), species
+            )
+        bias = self.biases[-1] + self.linear.bias[:, None]
+        return hidden[0] + linear + select_element(bias, species)
+
+
+def _layer(
+    weight: Float[Array, "S In Out"], inputs: Float[Array, "In N"], species: Int[Array, " N"]
+) -> Float[Array, "Out N"]:
+    n_elements, n_in, n_out = weight.shape
+    product = weight.swapaxes(1, 2).reshape(n_elements * n_out, n_in) @ inputs
+    return select_element(product.reshape(n_elements, n_out, -1), species)
