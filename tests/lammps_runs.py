@@ -23,7 +23,6 @@ atom_style atomic
 boundary {boundary}
 newton {newton}
 processors {processors}
-box tilt large
 read_data {name}.data
 mass * 20.0
 {pair}

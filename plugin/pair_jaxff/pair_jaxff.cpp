@@ -167,8 +167,10 @@ void PairJaxff::map_types(int narg, char **arg)
     memory->create(cutsq, ntypes + 1, ntypes + 1, "pair:cutsq");
     allocated = 1;
   }
+  // On its own, this style answers for every pair of types (NULL: no interaction); in a hybrid, others may.
+  const bool alone = force->pair == this;
   for (int i = 1; i <= ntypes; i++)
-    for (int j = 1; j <= ntypes; j++) setflag[i][j] = species[i] >= 0 && species[j] >= 0;
+    for (int j = 1; j <= ntypes; j++) setflag[i][j] = alone || (species[i] >= 0 && species[j] >= 0);
 }
 
 void PairJaxff::init_style()
