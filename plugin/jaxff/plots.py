@@ -19,20 +19,29 @@ MANY = 20_000
 """Points beyond which a density says more than markers."""
 
 
+def plot_format(path: str | Path) -> str:
+    """The format that the ending of ``path`` means; a command checks it before it computes what is to be plotted.
+
+    Raises:
+        ConfigError: matplotlib does not know that ending.
+    """
+    kind = Path(path).suffix.lstrip(".").lower()
+    allowed = Figure().canvas.get_supported_filetypes()
+    if kind not in allowed:
+        raise ConfigError(f"cannot plot to {path}: its ending must be one of {', '.join(sorted(allowed))}")
+    return kind
+
+
 def save(figure: Figure, path: str | Path) -> None:
-    """Write ``figure`` in the format that the name's ending says, replacing an old file only when complete.
+    """Write ``figure`` in the format of its ending, replacing an old file only when the new one is complete.
 
     Raises:
         ConfigError: matplotlib does not know that ending.
     """
     from jax_models.model_file import write_atomically
 
-    kind = Path(path).suffix.lstrip(".").lower() or "png"
-    allowed = figure.canvas.get_supported_filetypes()
-    if kind not in allowed:
-        raise ConfigError(f"cannot plot to {path}: .{kind} is not one of {', '.join(sorted(allowed))}")
     data = io.BytesIO()
-    figure.savefig(data, format=kind, dpi=150)
+    figure.savefig(data, format=plot_format(path), dpi=150)
     write_atomically(path, data.getvalue())
 
 

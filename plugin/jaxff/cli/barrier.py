@@ -30,9 +30,12 @@ def barrier(
 
     from jaxff import JaxffCalculator
     from jaxff.cli.files import read_structure, write_json
+    from jaxff.plots import path_plot, plot_format, save
     from jaxff.properties.barrier import find_barrier
 
     console = Console()
+    if plot:
+        plot_format(plot)
     ends = read_structure(initial), read_structure(final)
     with console.status("relaxing both ends, then the path between them"):
         result = find_barrier(*ends, JaxffCalculator(potential, precision, device), images, fmax)
@@ -44,8 +47,6 @@ def barrier(
     console.print(table)
     console.print(f"barrier {result.forward:.4f} eV, reverse {result.reverse:.4f} eV")
     if plot:
-        from jaxff.plots import path_plot, save
-
         save(path_plot({"": result}), plot)
     if json:
         data = {

@@ -40,8 +40,11 @@ def evaluate(
     from jaxff.cli.files import read_structures, write_json
     from jaxff.evaluation import evaluate as run
     from jaxff.evaluation import labels_of
+    from jaxff.plots import parity, plot_format, save
 
     console = Console()
+    if plot:
+        plot_format(plot)
     labelled = [labels_of(atoms) for atoms in read_structures(structures)]
     if all(frame.energy is None and frame.forces is None for frame in labelled):
         raise DatasetError(f"no structure in {structures} has an energy or forces to compare with")
@@ -58,8 +61,6 @@ def evaluate(
         table.add_row(name, *(form.format(errors[key]) if key in errors else "" for key, (_, form) in shown.items()))
     console.print(table)
     if plot:
-        from jaxff.plots import parity, save
-
         save(parity(result), plot)
     if json:
         write_json(json, data)

@@ -16,9 +16,9 @@ TEMPERATURES = (300, 900, 1500, 2400)
 """K, of the molecular dynamics that the snapshots come from; the last melts nothing in its short time."""
 
 
-def silicon(repeat: int = 2) -> Atoms:
-    """Diamond silicon, ``repeat`` conventional cells (8 atoms) each way."""
-    return bulk("Si", a=LATTICE, cubic=True) * repeat
+def silicon(repeat: int = 2, lattice: float = LATTICE) -> Atoms:
+    """Diamond silicon, ``repeat`` conventional cells (8 atoms) of ``lattice`` Å each way."""
+    return bulk("Si", a=lattice, cubic=True) * repeat
 
 
 def vacancy_hop(repeat: int = 2) -> tuple[Atoms, Atoms]:
@@ -78,8 +78,8 @@ def snapshots(
         atoms = start.copy()
         atoms.calc = calculator
         MaxwellBoltzmannDistribution(atoms, temperature_K=2 * temperature, rng=generator)
-        friction = 0.01 / units.fs
-        dynamics = Langevin(atoms, 2 * units.fs, temperature_K=temperature, friction=friction, rng=generator, fixcm=False)
+        thermostat = {"temperature_K": temperature, "friction": 0.01 / units.fs, "rng": generator, "fixcm": False}
+        dynamics = Langevin(atoms, 2 * units.fs, **thermostat)
         for _ in range(number):
             dynamics.run(50)
             structures.append(named(atoms.copy(), name))
