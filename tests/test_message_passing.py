@@ -155,13 +155,13 @@ def test_settings_outside_their_range_are_refused(architecture, text):
         build(architecture, ("Si",), 4.0)
 
 
-def rotation_of_degree(l: int, turn: np.ndarray) -> np.ndarray:
+def rotation_of_degree(ell: int, turn: np.ndarray) -> np.ndarray:
     """D with Y_l(x @ turn) = Y_l(x) @ D, fitted to the harmonics themselves (polar axis along y, as in MACE)."""
     from jax_models.basis.angular import spherical_harmonics
 
     def harmonics(x):
         x = x / np.linalg.norm(x, axis=1, keepdims=True)
-        return np.stack(spherical_harmonics(x[:, 2], x[:, 0], x[:, 1], l), axis=1)[:, l**2 :]
+        return np.stack(spherical_harmonics(x[:, 2], x[:, 0], x[:, 1], ell), axis=1)[:, ell**2 :]
 
     x = np.random.default_rng(0).normal(size=(60, 3))
     return np.linalg.lstsq(harmonics(x), harmonics(x @ turn), rcond=None)[0]
@@ -179,9 +179,9 @@ def test_features_of_every_layer_and_degree_rotate_as_they_should(name, settings
     for before, after in zip(layers, turned, strict=True):
         assert before.shape[1] == 1 or np.abs(before[:, 1:]).max(axis=(0, 2)).min() > 1e-3
         assert np.abs(after[:, :1] - before[:, :1]).max() < 1e-10
-        for l in range(1, int(np.sqrt(before.shape[1]))):
-            d = turn if name == "painn" else rotation_of_degree(l, turn)
-            rows = slice(l**2, (l + 1) ** 2)
+        for ell in range(1, int(np.sqrt(before.shape[1]))):
+            d = turn if name == "painn" else rotation_of_degree(ell, turn)
+            rows = slice(ell**2, (ell + 1) ** 2)
             assert np.abs(after[:, rows] - np.einsum("nmc,mp->npc", before[:, rows], d)).max() < 1e-10
 
 
@@ -206,8 +206,8 @@ def test_products_are_independent_complete_and_rotate(l_max, order, degree):
     a = generator.normal(size=(200, (l_max + 1) ** 2))
     values = lambda a: np.stack([sum(np.prod(a[:, list(i)], axis=1)[:, None] * c for i, c in p.items()) for p in polynomials], 1)  # noqa: E731
     turn = -np.linalg.qr(generator.normal(size=(3, 3)))[0]
-    d = [rotation_of_degree(l, turn) for l in range(l_max + 1)]
-    turned = np.concatenate([a[:, l**2 : (l + 1) ** 2] @ d[l] for l in range(l_max + 1)], axis=1)
+    d = [rotation_of_degree(ell, turn) for ell in range(l_max + 1)]
+    turned = np.concatenate([a[:, ell**2 : (ell + 1) ** 2] @ d[ell] for ell in range(l_max + 1)], axis=1)
     assert np.abs(values(turned) - values(a) @ d[degree]).max() < 1e-10 * np.abs(values(a)).max()
     assert np.linalg.matrix_rank(values(a).transpose(0, 2, 1).reshape(-1, len(polynomials))) == len(polynomials)
     assert len(polynomials) == count_by_characters(l_max, order, degree)
@@ -219,7 +219,7 @@ def count_by_characters(l_max: int, order: int, degree: int) -> int:
     for parity in (1, -1):
         power = []
         for k in range(1, order + 1):
-            chi = sum((parity**l) ** k * sum(np.cos(m * k * angles) for m in range(-l, l + 1)) for l in range(l_max + 1))
+            chi = sum((parity**ell) ** k * sum(np.cos(m * k * angles) for m in range(-ell, ell + 1)) for ell in range(l_max + 1))
             power.append(chi)
         symmetric = [np.ones_like(angles)]  # Newton's identities for the complete symmetric polynomials
         for n in range(1, order + 1):

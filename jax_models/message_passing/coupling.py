@@ -104,6 +104,6 @@ def _sparse(degrees: tuple[int, ...], tensor: Float[np.ndarray, "..."]) -> dict[
     orderings = len(set(itertools.permutations(degrees)))
     polynomial: dict[tuple[int, ...], np.ndarray] = {}
     for index in np.argwhere(np.abs(tensor).max(axis=-1) > 1e-12):
-        components = tuple(sorted(l**2 + int(m) for l, m in zip(degrees, index, strict=True)))
+        components = tuple(sorted(ell**2 + int(m) for ell, m in zip(degrees, index, strict=True)))
         polynomial[components] = polynomial.get(components, 0.0) + tensor[tuple(index)] * math.sqrt(orderings)
     return {k: np.where(np.abs(v) < 1e-12, 0.0, v) for k, v in sorted(polynomial.items())}

@@ -39,7 +39,7 @@ def linear(x: Float[Array, "*n In"], weights: Float[Array, "In Out"]) -> Float[A
 
 def linear_by_degree(x: Float[Array, "N M C"], weights: list[Float[Array, "C Out"]]) -> Float[Array, "N M Out"]:
     """A linear layer for each l; the components (l, m) are the middle axis."""
-    return jnp.concatenate([linear(x[:, l**2 : (l + 1) ** 2], w) for l, w in enumerate(weights)], axis=1)
+    return jnp.concatenate([linear(x[:, ell**2 : (ell + 1) ** 2], w) for ell, w in enumerate(weights)], axis=1)
 
 
 class Layer(eqx.Module):
@@ -62,7 +62,7 @@ class Layer(eqx.Module):
         self.linear_up = [normal(channels, channels) for _ in range(l_in + 1)]
         widths = [*radial, len(self.paths) * channels]
         self.radial_mlp = [normal(i, o) for i, o in itertools.pairwise(widths)]
-        into = [sum(l3 == l for _, _, l3 in self.paths) for l in range(max_ell + 1)]
+        into = [sum(l3 == ell for _, _, l3 in self.paths) for ell in range(max_ell + 1)]
         self.linear = [normal(n * channels, channels) for n in into]
         self.skip = [normal(elements, channels, channels) for _ in range(min(l_in, l_out) + 1)]
         self.product = ProductBasis(elements, channels, max_ell, l_out, correlation, key=next(keys))
@@ -103,10 +103,10 @@ class Layer(eqx.Module):
         features = linear_by_degree(self.product(density, species), self.linear_out)
         scale = 1.0 / np.sqrt(own.shape[-1] * self.skip[0].shape[0])
         skipped = [
-            jnp.einsum("nmc,ncd->nmd", own[:, l**2 : (l + 1) ** 2], own_weights(w * scale, species))
+            jnp.einsum("nmc,ncd->nmd", own[:, ell**2 : (ell + 1) ** 2], own_weights(w * scale, species))
             if w.shape[0] > 1
-            else own[:, l**2 : (l + 1) ** 2] @ (w[0] * scale)
-            for l, w in enumerate(self.skip)
+            else own[:, ell**2 : (ell + 1) ** 2] @ (w[0] * scale)
+            for ell, w in enumerate(self.skip)
         ]
         unskipped = features.shape[1] - len(self.skip) ** 2
         return features + jnp.pad(jnp.concatenate(skipped, axis=1), ((0, 0), (0, unskipped), (0, 0)))
@@ -236,7 +236,7 @@ def parse_irreps(setting: str, text: str) -> tuple[int, int]:
     if all(parts):
         found = [(int(p[1]), int(p[2]), p[3]) for p in parts]
         channels = found[0][0]
-        if channels > 0 and found == [(channels, l, "eo"[l % 2]) for l in range(len(found))]:
+        if channels > 0 and found == [(channels, ell, "eo"[ell % 2]) for ell in range(len(found))]:
             return channels, len(found) - 1
     raise ConfigError(
         f"mace: {setting} is {text!r}; it must give one number of channels for l = 0, 1, ... in turn, such as 64x0e or 64x0e + 64x1o"

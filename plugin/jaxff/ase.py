@@ -15,7 +15,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from jax_models import ConfigError, ModelFileError, Potential, StructureError
 from jax_models.neighborhood import bucket
-from jaxff.evaluator import Evaluator, Workspace
+from jaxff.evaluator import Evaluator, Workspace, evaluator_for
+from jaxff.layered import LayeredEvaluator, LayeredWorkspace
 from jaxff.runtime import configure
 from jaxff.skin_list import SkinList
 
@@ -88,8 +89,16 @@ class JaxffCalculator(Calculator):
         atoms = self.atoms
         self._update(atoms)
         energies = np.empty(len(atoms))
-        for rows, workspace in self._blocks:
-            self._evaluate_block(atoms.positions, rows, workspace, energies)
+        if isinstance(self.evaluator, LayeredEvaluator):
+            for rows, workspace in self._blocks:
+                self._fill(atoms.positions, rows, workspace)
+            results = self.evaluator.evaluate_all([workspace for _, workspace in self._blocks], len(atoms))
+            for (rows, _), result in zip(self._blocks, results, strict=True):
+                self._store(rows, *result, energies)
+        else:
+            for rows, workspace in self._blocks:
+                self._fill(atoms.positions, rows, workspace)
+                self._store(rows, *self.evaluator.evaluate(workspace), energies)
         if not np.isfinite(energies).all():
             raise StructureError(self._explain_not_finite(energies))
         energies += self.potential.reference_energies[self._species]
@@ -122,20 +131,19 @@ class JaxffCalculator(Calculator):
         for start in range(0, n_atoms, size):
             rows = slice(start, min(start + size, n_atoms))
             n = rows.stop - start
-            workspace = Workspace(
-                np.ones((size, width, 3), self.evaluator.dtype),
-                np.zeros(size, np.int32),
-                np.zeros((size, width), np.int32),
-                np.zeros((size, width), bool),
-            )
+            workspace = self.evaluator.new_workspace(size, width)
             workspace.species[:n] = self._species[rows]
             workspace.neighbor_species[:n, :n_neighbors] = neighbor_species[rows]
+            if isinstance(workspace, LayeredWorkspace):
+                workspace.neighbors[:n, :n_neighbors] = self._list.neighbors[rows]
+                workspace.rows[:n] = np.arange(n_atoms, dtype=np.int32)[rows]
+                workspace.weights[:n] = 1.0
             self._blocks.append((rows, workspace))
         self._vectors = np.empty((3, n_atoms, n_neighbors))
         self._gradient = np.empty((3, n_atoms, n_neighbors))
 
-    def _evaluate_block(self, positions: np.ndarray, rows: slice, workspace: Workspace, energies: np.ndarray) -> None:
-        """Vectors in double, then the model; leaves its gradient, component first, for the sums in double."""
+    def _fill(self, positions: np.ndarray, rows: slice, workspace: Workspace) -> None:
+        """Vectors, formed in double, and the mask of those within the cutoff."""
         n, width = self._vectors[0, rows].shape
         neighbors = self._list.neighbors[rows]
         vectors = self._vectors[:, rows]
@@ -151,7 +159,10 @@ class JaxffCalculator(Calculator):
             raise StructureError(self._explain_coincidence(distance2, rows))
         workspace.mask[:n, :width] = mask
         workspace.vectors[:n, :width] = vectors.transpose(1, 2, 0)
-        block_energies, gradient = self.evaluator.evaluate(workspace)
+
+    def _store(self, rows: slice, block_energies: np.ndarray, gradient: np.ndarray, energies: np.ndarray) -> None:
+        """Keep a block's results: its gradient component first, for the sums in double."""
+        _, n, width = self._gradient[:, rows].shape
         energies[rows] = block_energies[:n]
         self._gradient[:, rows] = gradient[:n, :width].transpose(2, 0, 1)
 
@@ -192,5 +203,5 @@ def _shared_evaluator(potential: str | os.PathLike | Potential, precision: str, 
     evaluator = _evaluators.get(key)
     if evaluator is None:
         loaded = potential if isinstance(potential, Potential) else Potential.load(potential)
-        evaluator = _evaluators[key] = Evaluator(loaded, precision, device)
+        evaluator = _evaluators[key] = evaluator_for(loaded, precision, device)
     return evaluator

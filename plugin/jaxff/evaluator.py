@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -48,6 +49,8 @@ class Evaluator:
         ConfigError: unknown precision or device, or a device that is not there.
     """
 
+    cpu_block: ClassVar[int] = CPU_BLOCK
+
     def __init__(self, potential: Potential, precision: str = "single", device: str = "auto"):
         import jax
 
@@ -65,9 +68,9 @@ class Evaluator:
 
     def block_size(self, n_centers: int) -> int:
         """Centres to put in one workspace when ``n_centers`` are to be evaluated. Keeps its last answer while
-        that wastes little; a system that is not local goes into one block."""
-        largest = CPU_BLOCK if self.device.platform == "cpu" else GPU_BLOCK
-        if self.potential.contract.kind != "local":
+        that wastes little; a system seen as a whole goes into one block."""
+        largest = self.cpu_block if self.device.platform == "cpu" else GPU_BLOCK
+        if self.potential.contract.kind == "global":
             largest = max(n_centers, 1)
         n_centers = max(n_centers, 1)
         n_blocks = math.ceil(n_centers / largest)
@@ -83,16 +86,19 @@ class Evaluator:
 
     def workspace(self, block: int, n_neighbors: int) -> Workspace:
         """The workspace with ``block`` rows and room for ``n_neighbors``; the same object for the same bucket."""
-        width = bucket(max(n_neighbors, 1), 4)
-        key = (block, width)
+        key = (block, bucket(max(n_neighbors, 1), 4))
         if key not in self._workspaces:
-            self._workspaces[key] = Workspace(
-                np.zeros((block, width, 3), self.dtype),
-                np.zeros(block, np.int32),
-                np.zeros((block, width), np.int32),
-                np.zeros((block, width), bool),
-            )
+            self._workspaces[key] = self.new_workspace(*key)
         return self._workspaces[key]
+
+    def new_workspace(self, block: int, width: int) -> Workspace:
+        """A workspace of its own for the caller, all padding."""
+        return Workspace(
+            np.ones((block, width, 3), self.dtype),
+            np.zeros(block, np.int32),
+            np.zeros((block, width), np.int32),
+            np.zeros((block, width), bool),
+        )
 
     def evaluate(self, workspace: Workspace) -> tuple[np.ndarray, np.ndarray]:
         """Energies [B] (eV, without reference energies) and dE/dvectors [B, K, 3] (eV/Å), in the compute type.
@@ -103,6 +109,15 @@ class Evaluator:
             energies, gradient = self._function(workspace.vectors, workspace.species, workspace.neighbor_species, workspace.mask)
         self.compilations = self._function._cache_size()
         return np.asarray(energies), np.asarray(gradient)
+
+
+def evaluator_for(potential: Potential, precision: str = "single", device: str = "auto") -> Evaluator:
+    """The `Evaluator` that suits the potential: one block after another, or layer by layer."""
+    if potential.contract.kind == "message_passing":
+        from jaxff.layered import LayeredEvaluator
+
+        return LayeredEvaluator(potential, precision, device)
+    return Evaluator(potential, precision, device)
 
 
 def _find_device(name: str):

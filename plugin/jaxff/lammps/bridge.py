@@ -158,12 +158,12 @@ def open_evaluator(path: str, precision: str, device: str, threads: int, ranks_o
 
     configure(threads=threads, platforms="cpu" if device == "cpu" else None, asynchronous=False)
     from jax_models import Potential
-    from jaxff.evaluator import Evaluator
+    from jaxff.evaluator import evaluator_for
 
     # A replaced file has another inode or time; a missing one is Potential.load's to name.
     state = os.stat(path) if os.path.exists(path) else None
     key = (os.path.abspath(path), precision, device, state and (state.st_ino, state.st_mtime_ns, state.st_size))
-    evaluator = _recent.pop(key, None) or Evaluator(Potential.load(path), precision, device)
+    evaluator = _recent.pop(key, None) or evaluator_for(Potential.load(path), precision, device)
     _recent[key] = evaluator
     while len(_recent) > MOST_RECENT:
         del _recent[next(iter(_recent))]

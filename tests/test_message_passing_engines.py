@@ -1,0 +1,62 @@
+"""Engines evaluate a network layer by layer in blocks, and get what the plain evaluation of the whole gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from jaxff import JaxffCalculator
+from message_passing_potentials import ARCHITECTURES, message_passing_potential
+
+LAYERS = {"schnet": "n_interactions", "painn": "n_interactions", "mace": "num_interactions"}
+
+
+def silica(n: int = 2, seed: int = 0) -> Atoms:
+    atoms = bulk("Si", "diamond", a=5.2, cubic=True).repeat((n, 1, 1))
+    generator = np.random.default_rng(seed)
+    atoms.set_chemical_symbols(generator.choice(["Si", "O"], len(atoms)).tolist())
+    atoms.rattle(0.15, seed=seed)
+    return atoms
+
+
+def compare(calculator: JaxffCalculator, atoms: Atoms, tolerance: float) -> None:
+    expected = calculator.potential.evaluate(atoms.positions, atoms.cell.array, atoms.pbc, atoms.get_chemical_symbols())
+    atoms.calc = calculator
+    assert np.abs(atoms.get_potential_energies() - expected["energies"]).max() < tolerance
+    assert np.abs(atoms.get_forces() - expected["forces"]).max() < 10 * tolerance
+    if atoms.cell.rank == 3:
+        stress = atoms.get_stress(voigt=False) * atoms.get_volume()
+        assert np.abs(stress - expected["virial"]).max() < 100 * tolerance
+
+
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+@pytest.mark.parametrize("layers", [1, 2, 3, 4])
+def test_calculator_equals_plain_evaluation(name, layers):
+    potential = message_passing_potential(name, **{LAYERS[name]: layers})
+    assert potential.contract.layers == layers
+    calculator = JaxffCalculator(potential, precision="double")
+    calculator.evaluator.cpu_block = 16  # several blocks, the last one padded
+    compare(calculator, silica(5), 1e-10)
+    compare(calculator, silica(1), 1e-10)
+
+
+def test_single_precision_and_small_or_open_systems():
+    potential = message_passing_potential("mace")
+    compare(JaxffCalculator(potential), silica(2), 2e-5)
+    double = JaxffCalculator(potential, precision="double")
+    compare(double, bulk("Si", "diamond", a=5.2), 1e-10)
+    compare(double, bulk("Si", "sc", a=2.4), 1e-10)
+    compare(double, Atoms("Si", [[0, 0, 0]]), 1e-10)
+    compare(double, Atoms("SiO2", [[0, 0, 0], [0, 0, 1.6], [0, 1.5, -0.6]]), 1e-10)
+
+
+def test_a_run_of_changing_atoms_compiles_once():
+    calculator = JaxffCalculator(message_passing_potential("schnet"), skin=0.0)
+    counts = []
+    for seed in range(4):
+        atoms = silica(3, seed)
+        atoms.calc = calculator
+        atoms.get_forces()
+        counts.append(calculator.evaluator.compilations)
+    assert counts[-1] == counts[1]
