@@ -23,10 +23,10 @@ def distances_and_directions(
     r^2 = |v|^2 + SOFTENING^2 (1 - |v|^2 / SOFTENED_BELOW^2)^3 inside SOFTENED_BELOW. Padded entries give numbers that
     are finite, and mean nothing.
     """
-    # The barrier stops XLA from transposing again for each function of the vectors.
+    # The barriers stop XLA from computing r and the direction, and the sums behind their derivatives, once for each use.
     x, y, z = jax.lax.optimization_barrier(neighborhood.vectors.transpose(2, 0, 1))
     square = x * x + y * y + z * z
     fading = jnp.maximum(1.0 - square * (1.0 / SOFTENED_BELOW**2), 0.0)
     r = jnp.sqrt(square + SOFTENING**2 * fading**3)
     inverse = 1.0 / r
-    return r, (x * inverse, y * inverse, z * inverse)
+    return jax.lax.optimization_barrier((r, (x * inverse, y * inverse, z * inverse)))

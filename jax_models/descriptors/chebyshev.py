@@ -11,6 +11,7 @@ import functools
 from typing import ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -87,6 +88,8 @@ class Chebyshev(eqx.Module):
         scaled = jnp.minimum(r * (2.0 / self.cutoff), 2.0) - 1.0
         radial = jnp.stack(chebyshev(scaled, self.radial_n + 1, radial_cutoff), 1)
         harmonics = jnp.stack(spherical_harmonics(*direction, self.angular_n), 1)
+        # Else XLA computes the same functions again for each that uses them.
+        radial, harmonics = jax.lax.optimization_barrier((radial, harmonics))
         weights = jnp.ones_like(r)[:, None]
         if self.elements > 1:
             of_element = jnp.asarray(element_weights(self.elements), dtype)
