@@ -155,7 +155,7 @@ def test_a_kept_list_gives_what_a_fresh_list_gives(silicon_potential):
         fresh = attach(kept.copy(), silicon_potential, skin=0.0)
         assert abs(kept.get_potential_energy() - fresh.get_potential_energy()) < 1e-10
         np.testing.assert_allclose(kept.get_forces(), fresh.get_forces(), atol=1e-10)
-    assert 2 < kept.calc._list.builds < 50
+    assert 2 < kept.calc.neighbor_list_builds < 50
 
 
 def test_other_atoms_in_the_same_calculator(silica_potential):

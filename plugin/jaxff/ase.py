@@ -74,6 +74,11 @@ class JaxffCalculator(Calculator):
         self._species = np.zeros(0, np.int32)
         self._blocks: list[tuple[slice, Workspace]] = []
 
+    @property
+    def neighbor_list_builds(self) -> int:
+        """How often the neighbour list was built so far."""
+        return self._list.builds
+
     def __deepcopy__(self, memo) -> JaxffCalculator:
         # A compiled function cannot be copied, and sharing it is what the copy is for.
         copy = object.__new__(type(self))
