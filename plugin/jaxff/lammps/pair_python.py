@@ -112,7 +112,9 @@ class _Potential:
     def map_coeff(self, name: str, atom_type: int) -> None:
         """Take the element of an atom type from the ``pair_coeff`` line; called by LAMMPS, not for NULL."""
         if name not in self.potential.elements:
-            raise ConfigError(f"pair_coeff: {self.path} has no element {name}; it has {', '.join(self.potential.elements)}")
+            raise ConfigError(
+                f"pair_coeff: {self.path} has no element {name}; it has {', '.join(self.potential.elements)}"
+            )
         self.types[atom_type] = self.potential.elements.index(name)
 
 
@@ -145,7 +147,9 @@ class ManyBody(_Potential):
         super().check_units(units)
         kind = self.potential.contract.kind
         if kind != "local":
-            raise ConfigError(f"{self.path} is a {kind.replace('_', '-')} potential; pair_style python runs local ones only")
+            raise ConfigError(
+                f"{self.path} is a {kind.replace('_', '-')} potential; pair_style python runs local ones only"
+            )
 
     @property
     def compute_force(self):
@@ -198,7 +202,9 @@ class ManyBody(_Potential):
         if self.library.setting("newton_pair") == 0:
             raise ConfigError("pair_style python with ManyBody needs the forces of ghost atoms; write `newton on`")
         if self.library.count("nbonds"):
-            raise ConfigError("pair_style python would weigh ManyBody's energy by special_bonds; use pair_style jaxff for bonded atoms")
+            raise ConfigError(
+                "pair_style python would weigh ManyBody's energy by special_bonds; use pair_style jaxff for bonded atoms"
+            )
 
     def _check_cutoff(self, reach: float) -> None:
         """``reach`` is the longest pair LAMMPS saw at the first step: its cutoff is too short if the model saw longer ones."""

@@ -22,22 +22,25 @@ def check_pairwise(potential: Potential, name: str) -> None:
         ConfigError: they have not.
     """
     generator = np.random.default_rng(0)
-    lone = [potential.evaluate(np.zeros((1, 3)), np.zeros((3, 3)), False, [e])["energy"] for e in potential.elements]
-    for n_atoms in (3, 4, 3, 4, 5):
-        symbols = [potential.elements[i] for i in generator.integers(len(potential.elements), size=n_atoms)]
-        # Side lengths between a few tenths of the cutoff and the cutoff: every term of a model is at work.
-        positions = _spread(generator, n_atoms, 0.35 * potential.cutoff, 0.9 * potential.cutoff)
-        energy = _cluster(potential, positions, symbols)
-        alone = sum(lone[potential.elements.index(s)] for s in symbols)
-        pairs = []
-        for a, b in itertools.combinations(range(n_atoms), 2):
-            of_pair = lone[potential.elements.index(symbols[a])] + lone[potential.elements.index(symbols[b])]
-            pairs.append(_cluster(potential, positions[[a, b]], [symbols[a], symbols[b]]) - of_pair)
-        difference = energy - alone - sum(pairs)
-        if not abs(difference) <= TOLERANCE * (1.0 + abs(energy - alone) + np.abs(pairs).sum()):
+    # Side lengths between a few tenths of the cutoff and the cutoff: every term of a model is at work.
+    clusters = [_spread(generator, n, 0.35 * potential.cutoff, 0.9 * potential.cutoff) for n in (3, 4, 3, 4, 5)]
+    symbols = [
+        [potential.elements[i] for i in generator.integers(len(potential.elements), size=len(c))] for c in clusters
+    ]
+    pairs = [list(itertools.combinations(range(len(c)), 2)) for c in clusters]
+    structures = [(np.zeros((1, 3)), [e]) for e in potential.elements] + list(zip(clusters, symbols, strict=True))
+    for positions, names, indices in zip(clusters, symbols, pairs, strict=True):
+        structures += [(positions[[a, b]], [names[a], names[b]]) for a, b in indices]
+    energies = iter(_energies(potential, structures))
+    lone = {e: next(energies) for e in potential.elements}
+    whole = [next(energies) - sum(lone[e] for e in names) for names in symbols]
+    for energy, names, indices in zip(whole, symbols, pairs, strict=True):
+        parts = np.array([next(energies) - lone[names[a]] - lone[names[b]] for a, b in indices])
+        difference = energy - parts.sum()
+        if not abs(difference) <= TOLERANCE * (1.0 + abs(energy) + np.abs(parts).sum()):
             raise ConfigError(
-                f"{name} is not a sum over pairs: {n_atoms} atoms differ by {difference:.3g} eV from their pairs; "
-                f"use jaxff.lammps.pair_python.ManyBody"
+                f"{name} is not a sum over pairs: the energy of {len(names)} atoms differs by {difference:.3g} eV from that "
+                "of their pairs; use jaxff.lammps.pair_python.ManyBody"
             )
 
 
@@ -50,8 +53,14 @@ def _spread(generator: np.random.Generator, n_atoms: int, shortest: float, longe
             return positions
 
 
-def _cluster(potential: Potential, positions: np.ndarray, symbols: list[str]) -> float:
-    return potential.evaluate(positions, np.zeros((3, 3)), False, symbols)["energy"]
+def _energies(potential: Potential, structures: list[tuple[np.ndarray, list[str]]]) -> np.ndarray:
+    """Energy of each structure, from one evaluation of them all, far apart."""
+    apart = np.array([10.0 * potential.cutoff, 0.0, 0.0])
+    positions = np.concatenate([r + n * apart for n, (r, _) in enumerate(structures)])
+    symbols = [symbol for _, names in structures for symbol in names]
+    energies = potential.evaluate(positions, np.zeros((3, 3)), False, symbols)["energies"]
+    starts = np.cumsum([0] + [len(names) for _, names in structures[:-1]])
+    return np.add.reduceat(energies, starts)
 
 
 class PairTable:
@@ -69,21 +78,22 @@ class PairTable:
 
         self.cutoff = potential.cutoff
         n = int(np.ceil((self.cutoff - SHORTEST) / SPACING)) + 1
-        r = np.linspace(SHORTEST, self.cutoff, n)
+        r = np.linspace(SHORTEST, self.cutoff * (1.0 - 1e-12), n)  # the cutoff itself is outside
         self.spacing = r[1] - r[0]
         # Each atom of each dimer is a centre with one neighbour: no dimer sees another.
         vectors = np.zeros((2 * n, 1, 3))
         vectors[:, 0, 0] = np.concatenate([r, r])
         species = np.repeat(np.array([first, second], np.int32), n)
         other = np.repeat(np.array([second, first], np.int32), n)[:, None]
-        lone = Neighborhood(np.ones((2, 1, 3)), np.array([first, second], np.int32), np.zeros((2, 1), np.int32), np.zeros((2, 1), bool))
+        lone = Neighborhood(
+            np.ones((2, 1, 3)), np.array([first, second], np.int32), np.zeros((2, 1), np.int32), np.zeros((2, 1), bool)
+        )
         with jax.enable_x64(True):
             function = potential.compiled()
             energies, gradient = function(vectors, species, other, np.ones((2 * n, 1), bool))
             alone, _ = function(*lone[:4])
         pair = np.asarray(energies).reshape(2, n).sum(axis=0) - np.asarray(alone).sum()
         slope = np.asarray(gradient)[:, 0, 0].reshape(2, n).sum(axis=0)
-        pair[-1] = slope[-1] = 0.0  # the cutoff itself is outside
         self._values: list[float] = pair.tolist()
         self._slopes: list[float] = (slope * self.spacing).tolist()
 
