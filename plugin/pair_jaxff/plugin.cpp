@@ -2,8 +2,6 @@
 
 #include "pair_jaxff.h"
 
-#include <malloc.h>
-
 // LAMMPS does not install lammpsplugin.h; this is its documented layout (Developer guide, "Writing plugins").
 extern "C" {
 typedef void *(*lammpsplugin_factory1)(void *);
