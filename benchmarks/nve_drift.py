@@ -28,6 +28,9 @@ atom_style atomic
 read_data silicon.data
 pair_style jaxff precision {precision}
 pair_coeff * * {potential} Si
+# A thin skin, so that the list is rebuilt often.
+neighbor 0.3 bin
+neigh_modify every 1 delay 0 check yes
 timestep 0.001
 fix 1 all nve
 thermo 1

@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
+from ase.stress import full_3x3_to_voigt_6_stress
 from jaxtyping import Float
+
+from jax_models import DatasetError, StructureError
+from jaxff.io import Labels, label_of, virial_of
 
 
 @dataclass
@@ -24,6 +28,8 @@ class Labelled:
     """eV/Å³, Voigt, ASE's sign."""
     group: str = ""
     """``config_type`` of the structure, where it has one."""
+    name: str = "structure"
+    """Where it came from, for messages: file and frame."""
 
 
 @dataclass
@@ -84,18 +90,16 @@ def evaluate(structures: Iterable[Labelled], calculator: Calculator) -> Evaluati
     """Run ``calculator`` on every structure and set its answers beside the labels.
 
     Raises:
-        StructureError: a structure cannot be evaluated; the text gives its number in the file.
+        StructureError: a structure cannot be evaluated; the text names it.
     """
-    from jax_models import StructureError
-
     result = Evaluation()
-    for number, labelled in enumerate(structures):
+    for labelled in structures:
         atoms, group = labelled.atoms.copy(), labelled.group
         atoms.calc = calculator
         try:
             energy = atoms.get_potential_energy()
         except StructureError as error:
-            raise StructureError(f"structure {number}: {error}") from None
+            raise StructureError(f"{labelled.name}: {error}") from None
         result.groups.append(group)
         if labelled.energy is not None:
             result.energy.add(labelled.energy / len(atoms), energy / len(atoms), group)
@@ -106,11 +110,21 @@ def evaluate(structures: Iterable[Labelled], calculator: Calculator) -> Evaluati
     return result
 
 
-def labels_of(atoms: Atoms) -> Labelled:
-    """A structure's own labels, as ASE's readers attach them.
+def labels_of(atoms: Atoms, name: str, labels: Labels | None = None) -> Labelled:
+    """A frame's labels, by the rules of `jaxff.io`: a stress whose ``stress_flag`` is not "ok" is none.
 
-    A frame whose ``stress_flag`` is something other than ``ok`` has no stress, whatever the file says.
+    Raises:
+        DatasetError: a label has the wrong shape or is not finite; the text starts with ``name``.
     """
-    given = atoms.calc.results if atoms.calc is not None else {}
-    stress = given.get("stress") if atoms.info.get("stress_flag", "ok") == "ok" else None
-    return Labelled(atoms, given.get("energy"), given.get("forces"), stress, str(atoms.info.get("config_type", "")))
+    labels = labels or Labels()
+    energy, forces = (label_of(atoms, key) for key in (labels.energy_key, labels.forces_key))
+    virial = virial_of(atoms, name, labels)
+    for key, value, shape in (("energy", energy, ()), ("forces", forces, (len(atoms), 3)), ("stress", virial, (3, 3))):
+        if value is None:
+            continue
+        if np.shape(value) != shape or not np.issubdtype(np.asarray(value).dtype, np.number):
+            raise DatasetError(f"{name}: {key} has shape {np.shape(value)}; it must be numbers of shape {shape}")
+        if not np.isfinite(value).all():
+            raise DatasetError(f"{name}: {key} is not finite; remove or mend this frame")
+    stress = None if virial is None else full_3x3_to_voigt_6_stress(virial / atoms.get_volume())
+    return Labelled(atoms, energy, forces, stress, str(atoms.info.get("config_type", "")), name)

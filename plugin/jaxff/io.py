@@ -61,7 +61,7 @@ def structure_of(atoms: Any, name: str, labels: Labels | None = None) -> Structu
         DatasetError: it has no energy, or labels of the wrong shape.
     """
     labels = labels or Labels()
-    energy = _label(atoms, labels.energy_key)
+    energy = label_of(atoms, labels.energy_key)
     if energy is None:
         present = sorted({*(atoms.calc.results if atoms.calc else ()), *atoms.info, *atoms.arrays} - {"numbers", "positions"})
         raise DatasetError(
@@ -70,7 +70,7 @@ def structure_of(atoms: Any, name: str, labels: Labels | None = None) -> Structu
         )
     if np.ndim(energy) != 0 or not np.issubdtype(np.asarray(energy).dtype, np.number):
         raise DatasetError(f"{name}: {labels.energy_key} is {energy!r}; it must be one number in eV")
-    forces = _label(atoms, labels.forces_key)
+    forces = label_of(atoms, labels.forces_key)
     return Structure(
         positions=np.array(atoms.positions, float),
         cell=np.array(atoms.cell.array, float),
@@ -78,21 +78,21 @@ def structure_of(atoms: Any, name: str, labels: Labels | None = None) -> Structu
         symbols=tuple(atoms.get_chemical_symbols()),
         energy=float(energy),
         forces=None if forces is None else np.array(forces, float),
-        virial=_virial(atoms, name, labels),
+        virial=virial_of(atoms, name, labels),
         group=str(atoms.info.get("config_type", "")),
         name=name,
     )
 
 
-def _virial(atoms: Any, name: str, labels: Labels) -> np.ndarray | None:
+def virial_of(atoms: Any, name: str, labels: Labels) -> np.ndarray | None:
     """dE/dstrain in eV, where a frame's stress may be used."""
     volume = abs(np.linalg.det(atoms.cell.array))
     if str(atoms.info.get("stress_flag", "ok")) != "ok" or not atoms.pbc.all() or volume < 1e-8:
         return None
-    stress = _label(atoms, labels.stress_key)
+    stress = label_of(atoms, labels.stress_key)
     if stress is not None:
         return _matrix(stress, f"{name}: {labels.stress_key}") * volume
-    virial = _label(atoms, "virial")
+    virial = label_of(atoms, "virial")
     return None if virial is None else -_matrix(virial, f"{name}: virial")
 
 
@@ -106,7 +106,8 @@ def _matrix(value: Any, what: str) -> np.ndarray:
     raise DatasetError(f"{what} has shape {value.shape}; it must have 6 numbers (xx yy zz yz xz xy), 9, or 3x3")
 
 
-def _label(atoms: Any, key: str) -> Any:
+def label_of(atoms: Any, key: str) -> Any:
+    """What a frame says under ``key``, wherever ASE put it; None where it says nothing."""
     # ASE's extended-xyz reader moves energy, forces and stress into a calculator; other names stay where they were.
     places: Sequence[Any] = (atoms.calc.results if atoms.calc is not None else {}, atoms.info, atoms.arrays)
     return next((place[key] for place in places if place.get(key) is not None), None)

@@ -26,6 +26,9 @@ def evaluate(
     plot: PlotFile = None,
     precision: PrecisionOption = Precision.single,
     device: DeviceOption = Device.auto,
+    energy_key: Annotated[str, typer.Option(help="Name of the energies in the file.")] = "energy",
+    forces_key: Annotated[str, typer.Option(help="Name of the forces.")] = "forces",
+    stress_key: Annotated[str, typer.Option(help="Name of the stresses.")] = "stress",
 ) -> None:
     """Errors in energy, forces and stress, over all structures and for each config_type.
 
@@ -37,15 +40,17 @@ def evaluate(
 
     from jax_models.errors import DatasetError
     from jaxff import JaxffCalculator
-    from jaxff.cli.files import read_structures, write_json
+    from jaxff.cli.files import write_json
     from jaxff.evaluation import evaluate as run
     from jaxff.evaluation import labels_of
+    from jaxff.io import Labels, read_frames
     from jaxff.plots import parity, plot_format, save
 
     console = Console()
     if plot:
         plot_format(plot)
-    labelled = [labels_of(atoms) for atoms in read_structures(structures)]
+    keys = Labels(energy_key, forces_key, stress_key)
+    labelled = [labels_of(atoms, f"{structures}, frame {n}", keys) for n, atoms in enumerate(read_frames(structures))]
     if all(frame.energy is None and frame.forces is None for frame in labelled):
         raise DatasetError(f"no structure in {structures} has an energy or forces to compare with")
     calculator = JaxffCalculator(potential, precision, device)

@@ -12,36 +12,21 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 
-def read_structures(path: Path) -> list[Atoms]:
-    """Every structure in ``path``, which may be of any format that ASE reads.
-
-    Raises:
-        StructureError: the file is missing, is of no known format, is damaged, or holds no atoms.
-    """
-    from ase.io import read
-
-    try:
-        structures = read(path, index=":")
-    except FileNotFoundError:
-        raise StructureError(f"there is no file {path}") from None
-    except Exception as error:  # each of ASE's readers has its own way to fail
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise StructureError(f"cannot read structures from {path}: {reason}") from None
-    if not structures or not all(len(atoms) for atoms in structures):
-        raise StructureError(f"{path} holds no structure, or one without atoms")
-    return structures
-
-
 def read_structure(path: Path) -> Atoms:
-    """The one structure in ``path``.
+    """The one structure in ``path``, which may be of any format that ASE reads.
 
     Raises:
-        StructureError: as `read_structures`, or there are several.
+        DatasetError: the file is missing, is of no known format, or is damaged.
+        StructureError: it holds several structures, or one without atoms.
     """
-    structures = read_structures(path)
-    if len(structures) > 1:
-        raise StructureError(f"{path} holds {len(structures)} structures; give a file with one")
-    return structures[0]
+    from jaxff.io import read_frames
+
+    frames = read_frames(path)
+    if len(frames) > 1:
+        raise StructureError(f"{path} holds {len(frames)} structures; give a file with one")
+    if not len(frames[0]):
+        raise StructureError(f"the structure in {path} has no atoms")
+    return frames[0]
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

@@ -86,7 +86,9 @@ def run_demo(folder: Path, console: Console, seed: int = 0) -> Results:
     model = JaxffCalculator(folder / "si.jaxff", "double")
     reference = stillinger_weber()
     with steps.step("evaluation", f"Comparing with {len(test)} structures that were not trained on."):
-        results.evaluation = evaluate(map(labels_of, test), JaxffCalculator(folder / "si.jaxff"))
+        results.evaluation = evaluate(
+            [labels_of(atoms, f"test structure {n}") for n, atoms in enumerate(test)], JaxffCalculator(folder / "si.jaxff")
+        )
     with steps.step("ase", "ASE: relaxing a strained crystal, then 1 ps of NVE at 300 K with 216 atoms."):
         crystals = [relaxed_crystal(calculator) for calculator in (model, reference)]
         results.lattice = tuple(float(crystal.cell.lengths()[0]) for crystal in crystals)
