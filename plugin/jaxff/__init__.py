@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxff.ase import JaxffCalculator as JaxffCalculator
+    from jaxff.features import describe as describe
 
-__all__ = ["JaxffCalculator"]
+__all__ = ["JaxffCalculator", "describe"]
 
 
 def __getattr__(name: str):
@@ -14,4 +15,8 @@ def __getattr__(name: str):
         from jaxff.ase import JaxffCalculator
 
         return JaxffCalculator
+    if name == "describe":
+        from jaxff.features import describe
+
+        return describe
     raise AttributeError(f"module 'jaxff' has no attribute {name!r}")

@@ -97,7 +97,7 @@ def load_config(
         section.pop("descriptor", None)
         section.update(_named(model))
     for override in overrides:
-        _apply(content, override)
+        apply_override(content, override)
     for key, value in training.items():
         if value is not None:
             content.setdefault("training", {})[key] = value
@@ -161,7 +161,12 @@ def _named(model: str) -> dict[str, Any]:
     raise ConfigError(f"there is no model {model!r}; choose from {', '.join(sorted([*DESCRIPTORS, *MESSAGE_PASSING]))}")
 
 
-def _apply(content: dict[str, Any], override: str) -> None:
+def apply_override(content: dict[str, Any], override: str) -> None:
+    """Put the value of ``dotted.key=value``, read as YAML, into ``content``.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
     key, equals, text = override.partition("=")
     if not equals or not all(key.split(".")):
         raise ConfigError(f"--set {override!r} is not of the form dotted.key=value, e.g. training.epochs=100")

@@ -11,6 +11,7 @@ from jax_models.errors import JaxffError
 from jaxff.cli.barrier import barrier
 from jaxff.cli.config import config
 from jaxff.cli.demo import demo
+from jaxff.cli.describe import describe
 from jaxff.cli.doctor import doctor
 from jaxff.cli.elastic import elastic
 from jaxff.cli.evaluate import evaluate
@@ -34,6 +35,7 @@ app.command("evaluate")(evaluate)
 app.command("info")(info)
 app.command("elastic")(elastic)
 app.command("barrier")(barrier)
+app.command("describe")(describe)
 app.command("doctor")(doctor)
 app.command("lmp", context_settings=LMP_CONTEXT)(lmp)
 

@@ -1,0 +1,144 @@
+"""Features without a potential: any descriptor on a list of structures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from jax_models.elements import ATOMIC_NUMBERS
+from jax_models.errors import ConfigError, StructureError
+from jax_models.neighborhood import Neighborhood, bucket, neighborhood_of
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+BLOCK = 256
+"""Centres evaluated at once: temporaries stay in the processor's cache."""
+DEFAULT_R_CUT = 5.0
+
+
+def describe(
+    structures: Atoms | Sequence[Atoms],
+    descriptor: str = "soap",
+    *,
+    r_cut: float | None = None,
+    cutoff: float | None = None,
+    elements: Sequence[str] | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> Float[np.ndarray, "A F"]:
+    """Features of every atom of every structure, one row an atom, in the order they come in; float64.
+
+    Args:
+        structures: ASE atoms, or a list of them; their own cells and periodicity count.
+        descriptor: ``ace``, ``acsf``, ``chebyshev``, ``gmp``, ``mbtr``, ``soap``, ...
+        r_cut: Å. For descriptors that DScribe has, its meaning and its defaults are DScribe's, and so are the numbers:
+            SOAP's atoms count beyond r_cut as far as their Gaussians reach in. 5 if neither this nor ``cutoff`` is given.
+        cutoff: Å. The descriptor as a potential of this cutoff has it: its defaults, fading out smoothly.
+        elements: chemical symbols, in the order of the features; those of the structures by atomic number if not given.
+        seed: for descriptors with learned parameters (ace): which random ones.
+        **settings: the descriptor's own, e.g. ``n_max=8``.
+
+    Raises:
+        ConfigError: an unknown descriptor or setting, or one outside its range.
+        StructureError: positions that are not finite, atoms on top of each other, an element not in ``elements``.
+
+    Example:
+        >>> from ase.build import bulk
+        >>> from jaxff import describe
+        >>> describe([bulk("Si"), bulk("Ge")], "soap", r_cut=4.0, n_max=4, l_max=2).shape
+        (4, 108)
+    """
+    import jax
+
+    structures = [structures] if hasattr(structures, "positions") else list(structures)
+    if not structures:
+        raise StructureError("there are no structures to describe")
+    elements = _elements(structures, elements)
+    built = build_for(descriptor, elements, r_cut, cutoff, seed, settings)
+    index = {element: n for n, element in enumerate(elements)}
+    with jax.enable_x64(True):
+        neighborhoods = []
+        for number, atoms in enumerate(structures):
+            species = np.array([index[s] for s in atoms.get_chemical_symbols()], np.int32)
+            nb = neighborhood_of(atoms.positions, atoms.cell.array, atoms.pbc, species, built.cutoff)
+            distance2 = np.sum(nb.vectors**2, axis=2)
+            if (distance2[nb.mask] == 0).any():
+                raise StructureError(f"structure {number} has two atoms at the same place; move or remove one of them")
+            neighborhoods.append(nb)
+        return _evaluate(jax.jit(built), neighborhoods, built.n_features)
+
+
+def build_for(
+    descriptor: str,
+    elements: tuple[str, ...],
+    r_cut: float | None,
+    cutoff: float | None,
+    seed: int,
+    settings: dict[str, Any],
+) -> Any:
+    """The descriptor; with ``r_cut`` its settings start from DScribe's, with ``cutoff`` from a potential's."""
+    import jax
+
+    from jax_models.descriptors import DESCRIPTORS
+    from jax_models.models import build_descriptor
+
+    if r_cut is not None and cutoff is not None:
+        raise ConfigError("give r_cut (DScribe's meaning) or cutoff (a potential's), not both")
+    given = cutoff if cutoff is not None else DEFAULT_R_CUT if r_cut is None else r_cut
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < np.inf:
+        raise ConfigError(
+            f"{'cutoff' if cutoff is not None else 'r_cut'} is {given!r}; it must be a positive distance in Å"
+        )
+    settings = {"name": descriptor, **settings}
+    reach = float(given)
+    kind = DESCRIPTORS.get(descriptor)
+    if cutoff is None and hasattr(kind, "neighbor_cutoff"):
+        settings = {**kind.reference_defaults, **settings, "r_cut": reach}
+        reach = kind.neighbor_cutoff(**{k: v for k, v in settings.items() if k != "name"})
+    return build_descriptor(settings, elements, reach, jax.random.PRNGKey(seed))
+
+
+def _elements(structures: Sequence[Atoms], elements: Sequence[str] | None) -> tuple[str, ...]:
+    present = {symbol for atoms in structures for symbol in atoms.get_chemical_symbols()}
+    unknown = sorted((present | set(elements or ())) - set(ATOMIC_NUMBERS))
+    if unknown:
+        raise ConfigError(f"not a chemical element: {', '.join(unknown)}; use symbols such as Si")
+    if elements is None:
+        return tuple(sorted(present, key=ATOMIC_NUMBERS.__getitem__))
+    missing = sorted(present - set(elements))
+    if missing:
+        raise StructureError(
+            f"the structures hold {', '.join(missing)}, which is not among the elements {', '.join(elements)}"
+        )
+    return tuple(elements)
+
+
+def _evaluate(function: Any, neighborhoods: list[Neighborhood], n_features: int) -> np.ndarray:
+    """All centres in blocks of equal shape: rows are independent, so structures may share a block."""
+    width = bucket(max(nb.mask.shape[1] for nb in neighborhoods))
+    n = sum(len(nb.species) for nb in neighborhoods)
+    block = min(BLOCK, bucket(n, 16))
+    rows = -(-n // block) * block
+    everything = Neighborhood(
+        np.zeros((rows, width, 3)),
+        np.zeros(rows, np.int32),
+        np.zeros((rows, width), np.int32),
+        np.zeros((rows, width), bool),
+    )
+    start = 0
+    for nb in neighborhoods:
+        stop, k = start + len(nb.species), nb.mask.shape[1]
+        everything.vectors[start:stop, :k] = nb.vectors
+        everything.species[start:stop] = nb.species
+        everything.neighbor_species[start:stop, :k] = nb.neighbor_species
+        everything.mask[start:stop, :k] = nb.mask
+        start = stop
+    features = np.empty((rows, n_features))
+    for at in range(0, rows, block):
+        part = slice(at, at + block)
+        features[part] = function(Neighborhood(*(field[part] for field in everything[:4])))
+    return features[:n]
