@@ -141,7 +141,7 @@ class JaxffCalculator(Calculator):
             workspace.neighbor_species[:n, :n_neighbors] = neighbor_species[rows]
             if isinstance(workspace, LayeredWorkspace):
                 workspace.neighbors[:n, :n_neighbors] = self._list.neighbors[rows]
-                workspace.rows[:n] = np.arange(n_atoms, dtype=np.int32)[rows]
+                workspace.centers[:n] = np.arange(n_atoms, dtype=np.int32)[rows]
                 workspace.weights[:n] = 1.0
             self._blocks.append((rows, workspace))
         self._vectors = np.empty((3, n_atoms, n_neighbors))

@@ -27,7 +27,7 @@ class LayeredWorkspace(Workspace):
 
     neighbors: np.ndarray
     """[B, K] int32, rows of the message array."""
-    rows: np.ndarray
+    centers: np.ndarray
     """[B] int32, each centre's own row; negative for padding."""
     weights: np.ndarray
     """[B], 1 where the energy counts, else 0."""
@@ -63,7 +63,7 @@ class LayeredEvaluator(Evaluator):
         return LayeredWorkspace(
             **vars(local),
             neighbors=np.zeros((block, width), np.int32),
-            rows=np.full(block, -1, np.int32),
+            centers=np.full(block, -1, np.int32),
             weights=np.zeros(block, self.dtype),
         )
 
@@ -153,7 +153,7 @@ class LayeredEvaluator(Evaluator):
     def _centers(self, block: LayeredWorkspace, capacity: int):
         from jax_models.message_passing.stages import Centers
 
-        rows = np.where(block.rows < 0, capacity, block.rows).astype(np.int32)
+        rows = np.where(block.centers < 0, capacity, block.centers).astype(np.int32)
         nb = Neighborhood(block.vectors, block.species, block.neighbor_species, block.mask, block.neighbors)
         return Centers(nb, rows, block.weights)
 
@@ -162,8 +162,8 @@ class LayeredEvaluator(Evaluator):
 
         array = np.zeros((capacity, self.message_widths[t]), self.dtype)
         for block, message in zip(blocks, jax.device_get(sent), strict=False):
-            owned = block.rows >= 0
-            array[block.rows[owned]] = message[owned]
+            owned = block.centers >= 0
+            array[block.centers[owned]] = message[owned]
         return array
 
     def _collect(self, blocks: Sequence[LayeredWorkspace], energies: list[list], gradients: list[list]) -> Results:

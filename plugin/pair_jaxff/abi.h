@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-static constexpr int32_t JAXFF_ABI = 1;
+static constexpr int32_t JAXFF_ABI = 2;
 
 extern "C" {
 
@@ -29,6 +29,8 @@ struct JaxffModel {
   const double *reference_energies;
   const char *banner;
   const char *citation;    // empty: none
+  int32_t layers;            // 0: local, evaluated block by block
+  int32_t message_columns;    // numbers of the compute type that an atom sends at most before a layer
 };
 
 struct JaxffWorkspace {
@@ -38,12 +40,26 @@ struct JaxffWorkspace {
   int32_t *species;    // [rows]
   int32_t *neighbor_species;    // [rows, width]
   uint8_t *mask;    // [rows, width]
+  // The rest only where the model has layers.
+  int32_t *neighbors;    // [rows, width] local indices of atoms, ghosts included
+  int32_t *centers;    // [rows] local indices, -1 for padding
+  void *weights;    // [rows] of the compute type: 1 where the energy counts
 };
 
 struct JaxffResult {
   const void *energies;    // [rows] of the compute type; valid until the next call
   const void *gradient;    // [rows, width, 3]
   int32_t compilations;    // so far
+};
+
+// What must happen before a model with layers can go on. FORWARD: rows of ghosts are copied from their owners;
+// REVERSE: rows of ghosts are added to their owners'.
+enum { JAXFF_FINISHED = 0, JAXFF_FORWARD = 1, JAXFF_REVERSE = 2 };
+
+struct JaxffExchange {
+  int32_t kind;
+  int32_t columns;
+  void *array;    // [atoms with ghosts, columns] of the compute type
 };
 
 // Each function returns 0, or 1 after it has put a line of text into `error`.
@@ -54,6 +70,11 @@ struct JaxffTable {
   int32_t (*block_rows)(int64_t handle, int64_t n_centers, int32_t *rows);
   int32_t (*workspace)(int64_t handle, int32_t rows, int32_t n_neighbors, JaxffWorkspace *);
   int32_t (*evaluate)(int64_t handle, int32_t workspace, JaxffResult *);
+  // With layers, all blocks are filled first, then the model advances from one exchange to the next until it is finished.
+  int32_t (*block)(int64_t handle, int32_t number, int32_t rows, int32_t n_neighbors, JaxffWorkspace *);
+  int32_t (*start)(int64_t handle, int32_t n_blocks, int64_t n_atoms, const int32_t *blocks_needed_by_layer);
+  int32_t (*advance)(int64_t handle, JaxffExchange *);
+  int32_t (*result)(int64_t handle, int32_t number, JaxffResult *);
   int32_t (*close)(int64_t handle);
 };
 }

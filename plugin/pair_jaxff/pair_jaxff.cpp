@@ -67,6 +67,7 @@ PairJaxff::~PairJaxff()
   if (allocated) {
     memory->destroy(setflag);
     memory->destroy(cutsq);
+    memory->destroy(cutghost);
   }
 }
 
@@ -81,14 +82,14 @@ void PairJaxff::select_units()
   error->all(FLERR, "pair_style jaxff cannot work in units {}; use metal, real, si or electron", update->unit_style);
 }
 
-// pair_style jaxff [precision single|double] [device cpu|gpu|auto] [threads N]
+// pair_style jaxff [precision single|double] [device cpu|gpu|auto] [threads N] [exchange comm|halo|auto]
 
 void PairJaxff::settings(int narg, char **arg)
 {
   for (int i = 0; i < narg; i += 2) {
     std::string keyword = arg[i];
-    if (keyword != "precision" && keyword != "device" && keyword != "threads")
-      error->all(FLERR, "pair_style jaxff has no keyword {}; it has precision, device and threads", keyword);
+    if (keyword != "precision" && keyword != "device" && keyword != "threads" && keyword != "exchange")
+      error->all(FLERR, "pair_style jaxff has no keyword {}; it has precision, device, threads and exchange", keyword);
     if (i + 1 == narg) error->all(FLERR, "pair_style jaxff keyword {} needs a value", keyword);
     std::string value = arg[i + 1];
     if (keyword == "precision") {
@@ -99,6 +100,10 @@ void PairJaxff::settings(int narg, char **arg)
       if (value != "cpu" && value != "gpu" && value != "auto")
         error->all(FLERR, "pair_style jaxff device must be cpu, gpu or auto, not {}", value);
       device = value;
+    } else if (keyword == "exchange") {
+      if (value != "comm" && value != "halo" && value != "auto")
+        error->all(FLERR, "pair_style jaxff exchange must be comm, halo or auto, not {}", value);
+      exchange = value;
     } else {
       threads = utils::is_integer(value) ? atoi(value.c_str()) : 0;
       if (threads < 1) error->all(FLERR, "pair_style jaxff threads must be a positive number, not {}", value);
@@ -153,6 +158,7 @@ void PairJaxff::open_model(const std::string &name)
   }
   reference.assign(model.reference_energies, model.reference_energies + model.n_elements);
   report(model.banner);
+  prepare_layers();
   if (lmp->citeme && model.citation[0])
     lmp->citeme->add(fmt::format("pair_style jaxff, potential {}:\n\n{}\n\n", name, model.citation));
 }
@@ -179,6 +185,7 @@ void PairJaxff::map_types(int narg, char **arg)
   if (!allocated) {
     memory->create(setflag, ntypes + 1, ntypes + 1, "pair:setflag");
     memory->create(cutsq, ntypes + 1, ntypes + 1, "pair:cutsq");
+    memory->create(cutghost, ntypes + 1, ntypes + 1, "pair:cutghost");
     allocated = 1;
   }
   // On its own, this style answers for every pair of types (NULL: no interaction); in a hybrid, others may.
@@ -192,7 +199,11 @@ void PairJaxff::init_style()
   if (!atom->tag_enable) error->all(FLERR, "pair_style jaxff needs atom IDs; remove `atom_modify id no`");
   select_units();
   check_special_bonds();
-  neighbor->add_request(this, NeighConst::REQ_FULL);
+  neighbor->add_request(this, halo ? NeighConst::REQ_FULL | NeighConst::REQ_GHOST : NeighConst::REQ_FULL);
+  if (halo) {
+    if (!force->newton_pair) error->all(FLERR, "pair_style jaxff exchange halo needs newton on; use exchange comm");
+    comm->cutghostuser = std::max(comm->cutghostuser, model.layers * model.cutoff * distance_unit + neighbor->skin);
+  }
 }
 
 // A factor of exactly zero makes LAMMPS leave bonded neighbours out of the list; this model must see them all.
@@ -211,8 +222,9 @@ void PairJaxff::check_special_bonds()
                  "`special_bonds lj/coul 1 1 1`, or 1.0e-50 for a factor another pair style needs as zero", k + 1);
 }
 
-double PairJaxff::init_one(int, int)
+double PairJaxff::init_one(int i, int j)
 {
+  cutghost[i][j] = cutghost[j][i] = model.cutoff * distance_unit;
   return model.cutoff * distance_unit;
 }
 

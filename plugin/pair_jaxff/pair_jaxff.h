@@ -24,6 +24,8 @@ class PairJaxff : public Pair {
   double init_one(int, int) override;
   void compute(int, int) override;
   void finish() override;
+  int pack_forward_comm(int, int *, double *, int, int *) override;
+  void unpack_forward_comm(int, int, double *) override;
   int pack_reverse_comm(int, int, double *) override;
   void unpack_reverse_comm(int, int *, double *) override;
   double memory_usage() override;
@@ -43,6 +45,15 @@ class PairJaxff : public Pair {
   void check_special_bonds();
   void select_units();
   void collect_centers();
+  void compute_blocks();
+  void compute_layers();
+  void prepare_layers();
+  void collect_halo();
+  void fill_layered(const JaxffWorkspace &, int rows);
+  void exchange_messages();
+  int pack_messages(int n, int first, double *buf) const;
+  void add_messages(int n, const int *indices, const double *buf);
+  int message_doubles(int columns) const;
   int gather(const int *centers, int n);
   const JaxffWorkspace &workspace(int rows, int n_neighbors);
   template <typename Real> void fill(const JaxffWorkspace &, int rows);
@@ -58,6 +69,14 @@ class PairJaxff : public Pair {
   bool is_open = false;
   std::string file, precision = "single", device = "auto";
   int threads = 0;
+
+  // Models with layers: messages are exchanged after each (comm), or a halo of layers x cutoff is evaluated as well.
+  std::string exchange = "auto";
+  bool halo = false;
+  std::vector<int> depth_end;    // centres up to this many layers from an atom of this rank
+  std::vector<Block> blocks;
+  std::vector<JaxffWorkspace> spaces;
+  JaxffExchange messages{};
 
   double energy_unit = 1.0, distance_unit = 1.0;    // eV and Å in the units of the run
   std::vector<int> species;            // of each atom type; -1 for NULL

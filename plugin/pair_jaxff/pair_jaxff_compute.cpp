@@ -17,10 +17,19 @@ using namespace LAMMPS_NS;
 void PairJaxff::compute(int eflag, int vflag)
 {
   ev_init(eflag, vflag);
-  collect_centers();
   ghost_stride = force->newton ? 0 : (cvflag_atom ? 12 : 3);
   ghosts.assign(static_cast<size_t>(ghost_stride) * atom->nghost, 0.0);
 
+  if (model.layers)
+    compute_layers();
+  else
+    compute_blocks();
+  if (ghost_stride) comm->reverse_comm(this, ghost_stride);
+}
+
+void PairJaxff::compute_blocks()
+{
+  collect_centers();
   int rows = 0;
   const int n_centers = centers.size();
   if (n_centers) require(python->block_rows(model.handle, n_centers, &rows));
@@ -54,7 +63,6 @@ void PairJaxff::compute(int eflag, int vflag)
     }
     compilations = result.compilations;
   }
-  if (ghost_stride) comm->reverse_comm(this, ghost_stride);
 }
 
 void PairJaxff::collect_centers()
@@ -170,8 +178,10 @@ template <typename Real> void PairJaxff::scatter(const JaxffWorkspace &space, co
 
     const double energy = (energies[row] + reference[space.species[row]]) * energy_unit;
     if (!std::isfinite(energy + sum[0] + sum[1] + sum[2])) not_finite(row);
-    if (eflag_global) eng_vdwl += energy;
-    if (eflag_atom) eatom[i] += energy;
+    if (i < nlocal) {    // the energy of a ghost is counted where it is owned
+      if (eflag_global) eng_vdwl += energy;
+      if (eflag_atom) eatom[i] += energy;
+    }
     if (vflag_either)
       for (int m = begin; m < k; m++) {
         const Real *g = g_row + 3 * (m - begin);
@@ -224,6 +234,7 @@ void PairJaxff::not_finite(int row)
 
 int PairJaxff::pack_reverse_comm(int n, int first, double *buf)
 {
+  if (messages.kind) return pack_messages(n, first, buf);
   const double *begin = ghost_row(first);
   std::copy(begin, begin + static_cast<size_t>(n) * ghost_stride, buf);
   return n * ghost_stride;
@@ -231,6 +242,7 @@ int PairJaxff::pack_reverse_comm(int n, int first, double *buf)
 
 void PairJaxff::unpack_reverse_comm(int n, int *indices, double *buf)
 {
+  if (messages.kind) return add_messages(n, indices, buf);
   for (int m = 0; m < n; m++, buf += ghost_stride) {
     const int j = indices[m];
     if (j >= atom->nlocal) {    // a ghost on the way to its owner, which may be two domains away
@@ -242,3 +254,9 @@ void PairJaxff::unpack_reverse_comm(int n, int *indices, double *buf)
     for (int c = 3; c < ghost_stride; c++) cvatom[j][c - 3] += buf[c];
   }
 }
+
+// Used with layers as well.
+template void PairJaxff::fill<float>(const JaxffWorkspace &, int);
+template void PairJaxff::fill<double>(const JaxffWorkspace &, int);
+template void PairJaxff::scatter<float>(const JaxffWorkspace &, const JaxffResult &);
+template void PairJaxff::scatter<double>(const JaxffWorkspace &, const JaxffResult &);

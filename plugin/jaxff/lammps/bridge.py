@@ -20,7 +20,7 @@ from jax_models.errors import ConfigError, JaxffError
 if TYPE_CHECKING:
     from jaxff.evaluator import Evaluator, Workspace
 
-ABI = 1
+ABI = 2
 """Raised together with JAXFF_ABI in abi.h."""
 
 
@@ -34,14 +34,16 @@ class Settings(Structure):
 class Model(Structure):
     _fields_ = [
         ("handle", c_int64), ("cutoff", c_double), ("n_elements", c_int32), ("real_bytes", c_int32), ("elements", c_char_p),
-        ("reference_energies", c_void_p), ("banner", c_char_p), ("citation", c_char_p),
+        ("reference_energies", c_void_p), ("banner", c_char_p), ("citation", c_char_p), ("layers", c_int32),
+        ("message_columns", c_int32),
     ]  # fmt: skip
 
 
 class WorkspacePointers(Structure):
     _fields_ = [
         ("index", c_int32), ("width", c_int32), ("vectors", c_void_p), ("species", c_void_p),
-        ("neighbor_species", c_void_p), ("mask", c_void_p),
+        ("neighbor_species", c_void_p), ("mask", c_void_p), ("neighbors", c_void_p), ("centers", c_void_p),
+        ("weights", c_void_p),
     ]  # fmt: skip
 
 
@@ -49,17 +51,25 @@ class Result(Structure):
     _fields_ = [("energies", c_void_p), ("gradient", c_void_p), ("compilations", c_int32)]
 
 
+class ExchangePointers(Structure):
+    _fields_ = [("kind", c_int32), ("columns", c_int32), ("array", c_void_p)]
+
+
 OPEN = CFUNCTYPE(c_int32, POINTER(Settings), POINTER(Model))
 BLOCK_ROWS = CFUNCTYPE(c_int32, c_int64, c_int64, POINTER(c_int32))
 WORKSPACE = CFUNCTYPE(c_int32, c_int64, c_int32, c_int32, POINTER(WorkspacePointers))
 EVALUATE = CFUNCTYPE(c_int32, c_int64, c_int32, POINTER(Result))
+BLOCK = CFUNCTYPE(c_int32, c_int64, c_int32, c_int32, c_int32, POINTER(WorkspacePointers))
+START = CFUNCTYPE(c_int32, c_int64, c_int32, c_int64, POINTER(c_int32))
+ADVANCE = CFUNCTYPE(c_int32, c_int64, POINTER(ExchangePointers))
+RESULT = CFUNCTYPE(c_int32, c_int64, c_int32, POINTER(Result))
 CLOSE = CFUNCTYPE(c_int32, c_int64)
 
 
 class Table(Structure):
     _fields_ = [
         ("alive", c_int32), ("error", c_char_p), ("open", OPEN), ("block_rows", BLOCK_ROWS), ("workspace", WORKSPACE),
-        ("evaluate", EVALUATE), ("close", CLOSE),
+        ("evaluate", EVALUATE), ("block", BLOCK), ("start", START), ("advance", ADVANCE), ("result", RESULT), ("close", CLOSE),
     ]  # fmt: skip
 
 
@@ -69,10 +79,14 @@ class OpenModel:
     def __init__(self, evaluator: Evaluator, banner: str):
         import numpy as np
 
+        from jaxff.lammps.layered_run import LayeredRun
+        from jaxff.layered import LayeredEvaluator
+
         potential = evaluator.potential
         self.evaluator = evaluator
         self.workspaces: list[Workspace] = []
         self.results: tuple = ()
+        self.layered = LayeredRun(evaluator) if isinstance(evaluator, LayeredEvaluator) else None
         self.reference_energies = np.ascontiguousarray(potential.reference_energies, float)
         self.elements = " ".join(potential.elements).encode()
         self.banner = banner.encode()
@@ -87,6 +101,8 @@ class OpenModel:
         model.reference_energies = self.reference_energies.ctypes.data
         model.banner = self.banner
         model.citation = self.citation
+        model.layers = potential.contract.layers if self.layered else 0
+        model.message_columns = max(self.evaluator.message_widths, default=0) if self.layered else 0
 
 
 _models: dict[int, OpenModel] = {}
@@ -134,7 +150,7 @@ def _open(settings_pointer: Any, model_pointer: Any) -> None:
     path, precision, device = (value.decode() for value in (settings.file, settings.precision, settings.device))
     evaluator, threads = open_evaluator(path, precision, device, settings.threads, settings.ranks_on_node)
     contract = evaluator.potential.contract
-    if contract.kind != "local" and settings.ranks > 1:
+    if contract.kind == "global" and settings.ranks > 1:
         raise ConfigError(
             f"{path} is a {contract.kind.replace('_', '-')} potential, which runs on one rank only, not on {settings.ranks}"
         )
@@ -186,20 +202,53 @@ def _workspace(handle: int, rows: int, n_neighbors: int, pointers: Any) -> None:
     if not known:
         model.workspaces.append(workspace)
         known = [len(model.workspaces) - 1]
-    result = pointers.contents
-    result.index = known[0]
-    result.width = workspace.mask.shape[1]
-    for name in ("vectors", "species", "neighbor_species", "mask"):
-        setattr(result, name, getattr(workspace, name).ctypes.data)
+    _point(pointers.contents, known[0], workspace, ("vectors", "species", "neighbor_species", "mask"))
+
+
+def _point(pointers: WorkspacePointers, index: int, workspace: Workspace, names: tuple[str, ...]) -> None:
+    pointers.index = index
+    pointers.width = workspace.mask.shape[1]
+    for name in names:
+        setattr(pointers, name, getattr(workspace, name).ctypes.data)
 
 
 def _evaluate(handle: int, index: int, result_pointer: Any) -> None:
     model = _models[handle]
-    energies, gradient = model.results = model.evaluator.evaluate(model.workspaces[index])
-    result = result_pointer.contents
+    model.results = model.evaluator.evaluate(model.workspaces[index])
+    _point_to_result(result_pointer.contents, model)
+
+
+def _point_to_result(result: Result, model: OpenModel) -> None:
+    energies, gradient = model.results
     result.energies = energies.__array_interface__["data"][0]
     result.gradient = gradient.__array_interface__["data"][0]
     result.compilations = model.evaluator.compilations
+
+
+def _block(handle: int, number: int, rows: int, n_neighbors: int, pointers: Any) -> None:
+    workspace = _models[handle].layered.block(number, rows, n_neighbors)
+    names = ("vectors", "species", "neighbor_species", "mask", "neighbors", "centers", "weights")
+    _point(pointers.contents, number, workspace, names)
+
+
+def _start(handle: int, n_blocks: int, n_atoms: int, needed: Any) -> None:
+    model = _models[handle]
+    model.layered.start(n_blocks, n_atoms, needed[: model.evaluator.potential.contract.layers])
+
+
+def _advance(handle: int, pointers: Any) -> None:
+    exchange = _models[handle].layered.advance()
+    result = pointers.contents
+    result.kind = 0 if exchange is None else 1 if exchange.forward else 2
+    if exchange is not None:
+        result.columns = exchange.array.shape[1]
+        result.array = exchange.array.ctypes.data
+
+
+def _result(handle: int, number: int, result_pointer: Any) -> None:
+    model = _models[handle]
+    model.results = model.layered.results[number]
+    _point_to_result(result_pointer.contents, model)
 
 
 def _close(handle: int) -> None:
@@ -208,7 +257,8 @@ def _close(handle: int) -> None:
 
 _table = Table(
     1, b"", OPEN(_guarded(_open)), BLOCK_ROWS(_guarded(_block_rows)), WORKSPACE(_guarded(_workspace)),
-    EVALUATE(_guarded(_evaluate)), CLOSE(_guarded(_close)),
+    EVALUATE(_guarded(_evaluate)), BLOCK(_guarded(_block)), START(_guarded(_start)), ADVANCE(_guarded(_advance)),
+    RESULT(_guarded(_result)), CLOSE(_guarded(_close)),
 )  # fmt: skip
 # C++ reads the table until the process ends, later than Python frees its objects.
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_table))
