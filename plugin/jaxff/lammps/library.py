@@ -6,19 +6,11 @@ LAMMPS's own Python module is not used: the one on the path may belong to anothe
 from __future__ import annotations
 
 import ctypes
-import functools
-import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from jax_models.errors import ConfigError
-from jaxff.lammps.bridge import one_line
-
-ABORT_DELAY = 1.0
-"""Seconds by which other ranks give rank 0 precedence in telling what happened: one message, not one a rank."""
 
 
 class Library:
@@ -38,7 +30,6 @@ class Library:
             self._c.lammps_extract_atom.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
             self._c.lammps_extract_global.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
             self._c.lammps_is_running.argtypes = [ctypes.c_void_p]
-            self._c.lammps_get_mpi_comm.argtypes = [ctypes.c_void_p]
             self._c.lammps_command.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
             self._c.lammps_find_pair_neighlist.argtypes = [ctypes.c_void_p, ctypes.c_char_p] + 3 * [ctypes.c_int]
         except AttributeError as error:
@@ -110,47 +101,3 @@ class Library:
                 j = np.ctypeslib.as_array(neighbors, (n.value,)) & 0x1FFFFFFF  # the upper bits mark special bonds
                 pairs.append(np.stack([np.full(n.value, i.value), j], axis=1))
         return np.concatenate(pairs)
-
-    def abort(self) -> None:
-        """End the job on all ranks: LAMMPS's own way out of a failed Python call waits for ranks that have not failed."""
-        communicator: Any = self._c.lammps_get_mpi_comm(self.address)
-        if hasattr(self._c, "MPI_Comm_f2c"):  # Open MPI; MPICH's communicators are the integers themselves
-            self._c.MPI_Comm_f2c.restype = ctypes.c_void_p
-            communicator = ctypes.c_void_p(self._c.MPI_Comm_f2c(communicator))
-        self._c.MPI_Abort(communicator, 1)
-
-
-def stops_lammps(method: Callable) -> Callable:
-    """Make a method's exceptions stop LAMMPS with one line. ``self.library`` is the `Library`.
-
-    On one rank the exception goes on to LAMMPS, which prints it through Python's hook and ends with its own error;
-    on several, the rank that failed ends them all.
-    """
-
-    @functools.wraps(method)
-    def guarded(self, *arguments):
-        try:
-            return method(self, *arguments)
-        except Exception as error:
-            stop(self.library, error)
-            raise
-
-    return guarded
-
-
-def stop(library: Library | None, error: Exception) -> None:
-    """Print ``error`` in one line and end all ranks, or, on one rank, have LAMMPS print it so."""
-    if library is None or library.setting("world_size") == 1:
-        sys.excepthook = _print_in_one_line
-        return
-    rank = library.setting("world_rank")
-    if rank:
-        time.sleep(ABORT_DELAY)
-    print(f"jaxff: error on rank {rank}: {one_line(error)}", file=sys.stderr, flush=True)
-    library.abort()
-
-
-def _print_in_one_line(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    if isinstance(error, Exception):
-        print(f"jaxff: error: {one_line(error)}", file=sys.stderr, flush=True)
-    sys.excepthook = sys.__excepthook__

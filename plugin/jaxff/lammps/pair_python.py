@@ -12,14 +12,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jax_models.errors import ConfigError, StructureError
-from jaxff.lammps.library import Library, stop, stops_lammps
+from jaxff.lammps.failure import stops_lammps
+from jaxff.lammps.library import Library
 
 if TYPE_CHECKING:
     from jaxff.evaluator import Evaluator
@@ -46,6 +46,7 @@ class Loaded:
 _loaded: Loaded | None = None
 
 
+@stops_lammps
 def load(pointer: Any, path: str, *options: str) -> None:
     """Read the potential that the next ``pair_coeff`` line uses, and define the LAMMPS variable ``jaxff_cutoff``.
 
@@ -59,19 +60,15 @@ def load(pointer: Any, path: str, *options: str) -> None:
         ConfigError: an unknown option.
     """
     global _loaded
+    _loaded = None
     library = Library(pointer)
-    try:
-        _loaded = None
-        precision, device = _read_options(options)
-        from jaxff.lammps.bridge import open_evaluator
+    precision, device = _read_options(options)
+    _, distance_unit = _units(library.units)
+    from jaxff.lammps.bridge import open_evaluator
 
-        _, distance_unit = _units(library.units)
-        evaluator, _ = open_evaluator(path, precision, device, threads=0, ranks_on_node=library.setting("world_size"))
-        _loaded = Loaded(library, path, evaluator)
-        library.command(f"variable jaxff_cutoff equal {evaluator.potential.cutoff * distance_unit!r}")
-    except Exception as error:
-        stop(library, error)
-        raise
+    evaluator, _ = open_evaluator(path, precision, device, threads=0, ranks_on_node=library.setting("world_size"))
+    _loaded = Loaded(library, path, evaluator)
+    library.command(f"variable jaxff_cutoff equal {evaluator.potential.cutoff * distance_unit!r}")
 
 
 def _read_options(options: tuple[str, ...]) -> tuple[str, str]:
@@ -95,9 +92,9 @@ def _units(style: str) -> tuple[float, float]:
 class _Potential:
     """What both kinds share: the file, the units and the elements of the atom types."""
 
+    @stops_lammps
     def __init__(self):
         if _loaded is None:
-            sys.excepthook = sys.__excepthook__
             raise ConfigError("no potential is loaded: before pair_style, give the two `python load ...` lines")
         self.library, self.evaluator, self.path = _loaded.library, _loaded.evaluator, _loaded.path
         self.potential = self.evaluator.potential
