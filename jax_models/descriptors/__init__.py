@@ -1,8 +1,10 @@
 """Descriptors: environment -> invariant features. One file each, one registry line below."""
 
 from jax_models.descriptors.ace import ACE
+from jax_models.descriptors.acsf import ACSF
 from jax_models.descriptors.chebyshev import Chebyshev
 from jax_models.descriptors.gmp import GMP
+from jax_models.descriptors.mbtr import MBTR
 from jax_models.descriptors.soap import SOAP
 
-DESCRIPTORS = {"ace": ACE, "chebyshev": Chebyshev, "gmp": GMP, "soap": SOAP}
+DESCRIPTORS = {"ace": ACE, "acsf": ACSF, "chebyshev": Chebyshev, "gmp": GMP, "mbtr": MBTR, "soap": SOAP}
