@@ -86,7 +86,7 @@ def comparison(data: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     rows = []
     for key, (name, digits) in ROWS.items():
         model, reference = data[key]["jaxff"], data[key]["stillinger_weber"]
-        rows.append((name, f"{model:.{digits}f}", f"{reference:.{digits}f}", f"{model - reference:+.{digits}f}"))
+        rows.append((name, f"{model:.{digits}f}", f"{reference:.{digits}f}", f"{round(model - reference, digits) + 0.0:+.{digits}f}"))
     return rows
 
 
@@ -124,6 +124,7 @@ def markdown(data: dict[str, Any], rows: list[tuple[str, str, str, str]]) -> str
             "|---|---|",
             "| `train.xyz`, `test.xyz` | structures with energies, forces and stresses |",
             "| `si.jaxff` | the trained potential |",
+            "| `si.jaxff.training.png`, `si.jaxff.log.jsonl` | errors during training |",
             "| `in.nve`, `silicon.data` | the LAMMPS run; repeat it with `jaxff lmp -in in.nve` |",
             "| `parity.png` | predicted against reference energies and forces |",
             "| `nve.png` | total energy in ASE and in LAMMPS |",

@@ -9,6 +9,7 @@ from ase.calculators.calculator import Calculator
 from ase.geometry import find_mic
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.optimize import FIRE
 
 LATTICE = 5.43
 """Å"""
@@ -56,16 +57,20 @@ def elastic_set(generator: np.random.Generator, number: int) -> list[Atoms]:
     return structures
 
 
-def vacancy_set(generator: np.random.Generator, number: int) -> list[Atoms]:
-    """A vacancy with its neighbour somewhere on the way into it, all atoms displaced."""
+def vacancy_set(generator: np.random.Generator, number: int, calculator: Calculator) -> list[Atoms]:
+    """A vacancy with its neighbour somewhere on the way into it, all atoms displaced; every other one is then relaxed
+    for a few steps, since the path that matters runs at the bottom of the valley."""
     initial, final = vacancy_hop()
     structures = []
     path = find_mic(final.positions - initial.positions, initial.cell)[0]
-    for fraction in np.linspace(0.0, 1.0, number):
+    for n, fraction in enumerate(np.linspace(0.0, 1.0, number)):
         atoms = initial.copy()
         atoms.positions += fraction * path
         atoms.positions += generator.normal(scale=generator.uniform(0.02, 0.12), size=atoms.positions.shape)
-        structures.append(named(atoms, "Vacancy"))
+        if n % 2:
+            atoms.calc = calculator
+            FIRE(atoms, logfile=None).run(fmax=1e-3, steps=int(generator.integers(5, 25)))
+        structures.append(named(atoms.copy(), "Vacancy"))
     return structures
 
 
@@ -108,7 +113,7 @@ def training_structures(calculator: Calculator, seed: int = 0) -> tuple[list[Ato
         sets.append(
             [named(silicon(1), "Elastic")] * (1 - part)
             + elastic_set(generator, 8 * factor)
-            + vacancy_set(generator, 4 * factor)
+            + vacancy_set(generator, 4 * factor, calculator)
             + snapshots(silicon(), calculator, generator, factor, "Crystal")
             + snapshots(vacancy, calculator, generator, factor, "Vacancy")
         )
