@@ -21,8 +21,8 @@ def folder(tmp_path_factory):
 
 
 def test_all_examples_are_tested():
-    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_lammps*.py"))
-    assert [path.name for path in EXAMPLES.glob("in.*") if f'"{path.name}"' not in tests] == []
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    assert [path.name for path in EXAMPLES.glob("in.*") if path.name not in tests] == []
 
 
 @pytest.mark.parametrize("command", ["lmp", "jaxff"])
