@@ -70,10 +70,9 @@ def check_descriptor(make, elements=2, cutoff=4.5, smooth_order=2, tolerance=1e-
 
 
 def _energy(descriptor, scale):
-    weights = np.linspace(0.3, 1.0, descriptor.n_features) / scale
-
     def energies(neighborhood):
-        scaled = descriptor(neighborhood) * weights
+        features = descriptor(neighborhood)
+        scaled = features * jnp.linspace(0.3, 1.0, features.shape[1]).astype(features.dtype) / scale
         return jnp.sum(scaled, axis=1) + 0.1 * jnp.sum(jnp.tanh(scaled), axis=1)
 
     return energies

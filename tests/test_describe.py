@@ -63,6 +63,17 @@ def test_command_line_gives_the_same_numbers(tmp_path, structures):
         np.testing.assert_allclose(data["features"], expected, atol=1e-6)  # positions in the file have 8 digits
 
 
+def test_a_global_descriptor_has_one_row_a_structure(structures):
+    settings = {
+        "geometry": {"function": "distance"},
+        "grid": {"min": 1.0, "max": 4.0, "sigma": 0.1, "n": 31},
+        "weighting": {"function": "exp", "scale": 1.0, "threshold": 1e-2},
+    }
+    features = describe([structures[0], structures[0] * (2, 1, 1)], "mbtr_global", **settings)
+    assert features.shape == (2, 3 * 31)
+    np.testing.assert_allclose(features[1], 2 * features[0], atol=1e-9)
+
+
 def test_bad_settings(structures):
     for settings, message in (
         ({"l_max": -1}, "l_max is -1.*between 0 and"),

@@ -6,6 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+from jax_models.descriptors.mbtr import MBTR
+from jax_models.descriptors.mbtr_global import global_mbtr
 from jax_models.descriptors.soap import SOAP
 from jax_models.neighborhood import neighborhood_of
 
@@ -98,3 +100,85 @@ def test_soap_derivatives_of_a_molecule():
 
         ours = np.asarray(jax.jacrev(features)(atoms.positions)).transpose(0, 2, 3, 1)
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+
+
+MBTR_TERMS = [
+    ({"function": "distance"}, {"min": 0.5, "max": 5.0, "sigma": 0.15, "n": 40}, {"function": "exp", "scale": 1.0, "threshold": 1e-2}),
+    ({"function": "inverse_distance"}, {"min": 0.1, "max": 1.0, "sigma": 0.03, "n": 30}, {"function": "exp", "scale": 1.0, "threshold": 1e-2}),
+    ({"function": "cosine"}, {"min": -1.0, "max": 1.0, "sigma": 0.1, "n": 25}, {"function": "exp", "scale": 0.6, "threshold": 1e-2}),
+    ({"function": "angle"}, {"min": 0.0, "max": 180.0, "sigma": 8.0, "n": 30}, {"function": "exp", "scale": 0.6, "threshold": 1e-2}),
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def dscribe_with_a_new_ase(monkeypatch):
+    """DScribe 2.1 passes its System's arguments to ASE by position, in the order that ASE had before 3.29."""
+    from ase import Atoms
+    from dscribe.core.system import System
+
+    def initialise(self, *arguments, **named):
+        Atoms.__init__(self, *arguments, **named)
+        self.wyckoff_positions = self.equivalent_atoms = self._cell_inverse = None
+        self._displacement_tensor = self._distance_matrix = self._inverse_distance_matrix = None
+
+    monkeypatch.setattr(System, "__init__", initialise)
+
+
+@pytest.fixture(scope="module")
+def pair_of_elements():
+    from ase.build import bulk
+
+    atoms = bulk("SiC", crystalstructure="zincblende", a=4.36, cubic=True)
+    atoms.rattle(0.15, seed=2)
+    return atoms
+
+
+@pytest.mark.parametrize(("geometry", "grid", "weighting"), MBTR_TERMS)
+def test_local_mbtr(pair_of_elements, geometry, grid, weighting):
+    atoms, numbers = pair_of_elements, np.array([6, 14])
+    reference = dscribe.LMBTR(
+        species=numbers, geometry=dict(geometry), grid=dict(grid), weighting=dict(weighting), periodic=True
+    ).create(atoms)
+    reference = np.asarray(reference.todense() if hasattr(reference, "todense") else reference)
+    reference = reference.reshape(len(atoms), -1, grid["n"])
+    # Without its pseudo-element X (0) paired with itself: of 3 elements, X-C and X-Si; C-X-C, C-X-Si, Si-X-Si, X-C-C, ...
+    kept = [1, 2] if geometry["function"].endswith("distance") else [3, 4, 5, 7, 8, 10, 11]
+    reference = reference[:, kept].reshape(len(atoms), -1)
+    settings = {"geometry": geometry, "grid": grid, "weighting": weighting}
+    cutoff, _ = MBTR.reference_settings(3.0, settings)
+    with jax.enable_x64(True):
+        species = np.searchsorted(numbers, atoms.numbers)
+        neighborhood = neighborhood_of(atoms.positions, atoms.cell.array, True, species, cutoff)
+        features = np.asarray(MBTR(2, cutoff, **settings)(neighborhood))
+    np.testing.assert_allclose(features, reference, rtol=0, atol=1e-6 * np.abs(reference).max())
+
+
+@pytest.mark.parametrize(
+    ("geometry", "grid", "weighting", "normalization"),
+    [
+        (*MBTR_TERMS[0], "none"),
+        (*MBTR_TERMS[0], "valle_oganov"),
+        (*MBTR_TERMS[1], "l2"),
+        (*MBTR_TERMS[2], "n_atoms"),
+        (*MBTR_TERMS[2], "valle_oganov"),
+        (*MBTR_TERMS[3], "none"),
+        (*MBTR_TERMS[0][:2], {"function": "inverse_square", "r_cut": 4.5}, "none"),
+        (*MBTR_TERMS[2][:2], {"function": "smooth_cutoff", "r_cut": 3.0, "sharpness": 2}, "none"),
+        ({"function": "atomic_number"}, {"min": 0, "max": 20, "sigma": 1.0, "n": 30}, None, "none"),
+    ],
+)
+def test_global_mbtr(pair_of_elements, geometry, grid, weighting, normalization):
+    atoms, numbers = pair_of_elements, np.array([6, 14])
+    reference = dscribe.MBTR(
+        species=numbers, geometry=dict(geometry), grid=dict(grid), weighting=weighting and dict(weighting),
+        normalization=normalization, periodic=True,
+    ).create(atoms)  # fmt: skip
+    settings = {"geometry": geometry, "grid": grid, "weighting": weighting}
+    cutoff, _ = MBTR.reference_settings(3.0, settings)
+    with jax.enable_x64(True):
+        species = np.searchsorted(numbers, atoms.numbers)
+        neighborhood = neighborhood_of(atoms.positions, atoms.cell.array, True, species, cutoff)
+        features = global_mbtr(
+            neighborhood, numbers, cutoff, normalization=normalization, volume=atoms.get_volume(), **settings
+        )
+    np.testing.assert_allclose(np.asarray(features), reference, rtol=0, atol=1e-6 * np.abs(reference).max())

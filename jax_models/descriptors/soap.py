@@ -68,8 +68,6 @@ class SOAP(eqx.Module):
     defaults: ClassVar[dict] = {
         "r_cut": None, "n_max": 8, "l_max": 4, "sigma": 0.5, "rbf": "gto", "weighting": None, "compression": "off",
     }  # fmt: skip
-    reference_defaults: ClassVar[dict] = {"sigma": 1.0}
-    """DScribe's, where they differ: what a computation of features alone starts from."""
 
     def __init__(
         self,
@@ -115,9 +113,18 @@ class SOAP(eqx.Module):
         radial_series(*self.basis)  # an impossible basis is found here, not at the first evaluation
 
     @staticmethod
-    def neighbor_cutoff(r_cut: float, *, sigma: float = 0.5, **_: Any) -> float:
+    def neighbor_cutoff(r_cut: float, *, sigma: float) -> float:
         """How far neighbours are needed (Å) for DScribe's features of ``r_cut``."""
         return float(reach(r_cut, sigma))
+
+    @staticmethod
+    def reference_settings(r_cut: float, settings: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+        """Cutoff and settings that give DScribe's features, its defaults included (there sigma is 1)."""
+        settings = {"sigma": 1.0, **settings, "r_cut": r_cut}
+        sigma = settings["sigma"]
+        return (
+            SOAP.neighbor_cutoff(r_cut, sigma=sigma) if isinstance(sigma, int | float) and sigma > 0 else r_cut
+        ), settings
 
     @property
     def n_features(self) -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 BLOCK = 256
 """Centres evaluated at once: temporaries stay in the processor's cache."""
 DEFAULT_R_CUT = 5.0
+GLOBAL = "mbtr_global"
 
 
 def describe(
@@ -32,9 +33,11 @@ def describe(
 ) -> Float[np.ndarray, "A F"]:
     """Features of every atom of every structure, one row an atom, in the order they come in; float64.
 
+    The global descriptor ``mbtr_global`` gives one row a structure.
+
     Args:
         structures: ASE atoms, or a list of them; their own cells and periodicity count.
-        descriptor: ``ace``, ``acsf``, ``chebyshev``, ``gmp``, ``mbtr``, ``soap``, ...
+        descriptor: ``ace``, ``acsf``, ``chebyshev``, ``gmp``, ``mbtr``, ``mbtr_global``, ``soap``, ...
         r_cut: Å. For descriptors that DScribe has, its meaning and its defaults are DScribe's, and so are the numbers:
             SOAP's atoms count beyond r_cut as far as their Gaussians reach in. 5 if neither this nor ``cutoff`` is given.
         cutoff: Å. The descriptor as a potential of this cutoff has it: its defaults, fading out smoothly.
@@ -58,6 +61,10 @@ def describe(
     if not structures:
         raise StructureError("there are no structures to describe")
     elements = _elements(structures, elements)
+    if descriptor == GLOBAL:
+        return np.stack(
+            [_global(atoms, elements, r_cut if cutoff is None else cutoff, settings) for atoms in structures]
+        )
     built = build_for(descriptor, elements, r_cut, cutoff, seed, settings)
     index = {element: n for n, element in enumerate(elements)}
     with jax.enable_x64(True):
@@ -93,13 +100,33 @@ def build_for(
         raise ConfigError(
             f"{'cutoff' if cutoff is not None else 'r_cut'} is {given!r}; it must be a positive distance in Å"
         )
-    settings = {"name": descriptor, **settings}
     reach = float(given)
     kind = DESCRIPTORS.get(descriptor)
-    if cutoff is None and hasattr(kind, "neighbor_cutoff"):
-        settings = {**kind.reference_defaults, **settings, "r_cut": reach}
-        reach = kind.neighbor_cutoff(**{k: v for k, v in settings.items() if k != "name"})
+    if cutoff is None and hasattr(kind, "reference_settings"):
+        reach, settings = kind.reference_settings(reach, settings)
+    settings = {"name": descriptor, **settings}
     return build_descriptor(settings, elements, reach, jax.random.PRNGKey(seed))
+
+
+def _global(atoms: Atoms, elements: tuple[str, ...], r_cut: float | None, settings: dict[str, Any]) -> np.ndarray:
+    import jax
+
+    from jax_models.descriptors.mbtr import MBTR
+    from jax_models.descriptors.mbtr_global import global_mbtr
+
+    names = {"geometry", "grid", "weighting", "normalize_gaussians", "normalization"}
+    if set(settings) - names:
+        unknown = ", ".join(sorted(set(settings) - names))
+        raise ConfigError(f"descriptor {GLOBAL} has no setting {unknown}; it has {', '.join(sorted(names))}")
+    settings = {name: MBTR.defaults[name] for name in ("geometry", "grid", "weighting")} | settings
+    reach, _ = MBTR.reference_settings(DEFAULT_R_CUT if r_cut is None else r_cut, settings)
+    index = {element: n for n, element in enumerate(elements)}
+    species = np.array([index[s] for s in atoms.get_chemical_symbols()], np.int32)
+    numbers = np.array([ATOMIC_NUMBERS[e] for e in elements])
+    volume = abs(np.linalg.det(atoms.cell.array)) if atoms.pbc.all() else None
+    with jax.enable_x64(True):
+        nb = neighborhood_of(atoms.positions, atoms.cell.array, atoms.pbc, species, reach)
+        return np.asarray(global_mbtr(nb, numbers, reach, volume=volume, **settings))
 
 
 def _elements(structures: Sequence[Atoms], elements: Sequence[str] | None) -> tuple[str, ...]:

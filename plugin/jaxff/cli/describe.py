@@ -13,7 +13,7 @@ def describe(
         list[Path], typer.Argument(metavar="STRUCTURES...", help="Files of any format that ASE reads.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The .npz file to write.")],
-    descriptor: Annotated[str, typer.Option(help="ace, acsf, chebyshev, gmp, mbtr, soap, ...")] = "soap",
+    descriptor: Annotated[str, typer.Option(help="ace, acsf, chebyshev, gmp, mbtr, mbtr_global, soap, ...")] = "soap",
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -24,7 +24,7 @@ def describe(
     """Compute the features of every atom.
 
     OUT holds `features` (atoms x features, float64), `structure` (which structure each row belongs to, counted from 0
-    over all files), `symbols` (each row's element) and `elements` (their order in the features). With r_cut the settings
+    over all files), `symbols` (each row's element; mbtr_global has one row a structure, and none) and `elements` (their order in the features). With r_cut the settings
     have DScribe's meaning and defaults; with cutoff instead, those of a potential.
     """
     import io
@@ -35,6 +35,7 @@ def describe(
     from jax_models.errors import ConfigError
     from jax_models.model_file import write_atomically
     from jaxff.config import apply_override
+    from jaxff.features import GLOBAL
     from jaxff.features import describe as describe_structures
     from jaxff.io import read_frames
     from jaxff.runtime import configure
@@ -51,13 +52,18 @@ def describe(
     symbols = [symbol for atoms in frames for symbol in atoms.get_chemical_symbols()]
     settings.setdefault("elements", sorted(set(symbols), key=lambda s: ATOMIC_NUMBERS.get(s, 0)))
     features = describe_structures(frames, descriptor, **settings)
+    rows = {"structure": np.arange(len(frames))}
+    if descriptor != GLOBAL:
+        of_atoms = np.repeat(rows["structure"], [len(atoms) for atoms in frames])
+        rows = {"structure": of_atoms, "symbols": np.array(symbols)}
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
         features=features,
-        structure=np.repeat(np.arange(len(frames)), [len(atoms) for atoms in frames]),
-        symbols=np.array(symbols),
+        **rows,
         elements=np.array(settings["elements"]),
     )
     write_atomically(out, buffer.getvalue())
-    print(f"{len(features)} atoms x {features.shape[1]} features of {len(frames)} structures written to {out}")
+    print(
+        f"{len(features)} {'structures' if descriptor == GLOBAL else 'atoms'} x {features.shape[1]} features of {len(frames)} structures written to {out}"
+    )
