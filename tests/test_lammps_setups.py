@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import make_potential
 from lammps_runs import BAR, EVALUATE, read_evaluation, run_lammps, write_data
-from test_lammps import CUBE, ELEMENTS, SMALL, SKEW, random_positions
+from test_lammps import CUBE, ELEMENTS, SKEW, SMALL, random_positions
 
 PAIR = "pair_style jaxff precision double\npair_coeff * * SiO.jaxff {}"
 
