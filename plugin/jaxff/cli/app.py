@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -61,6 +62,8 @@ def _common(
 
 def main() -> None:
     """Run the command; a user's mistake ends with its message and status 1, not with a traceback."""
+    # NumPy's matrices here are tiny: on a busy machine its threads spend 20 times longer waiting for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app()
     except JaxffError as error:
