@@ -1,4 +1,4 @@
-"""Features of zero mean and unit spread over the training atoms."""
+"""What a model takes from the training data before it is trained: the scales of its features, or of its output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ training data must not explode outside them."""
 
 
 def normalised(model: eqx.Module, batches: Sequence[Batch]) -> eqx.Module:
-    """``model`` with ``feature_mean`` and ``feature_scale`` from the training atoms, if it has those."""
+    """``model`` with ``feature_mean`` and ``feature_scale``, or ``energy_scale`` and ``neighbors_per_atom``, from the
+    training atoms, whichever it has."""
+    if hasattr(model, "energy_scale"):
+        return _with_scales(model, batches)
     if not hasattr(model, "feature_scale"):
         return model
 
@@ -40,3 +43,17 @@ def normalised(model: eqx.Module, batches: Sequence[Batch]) -> eqx.Module:
     spread = np.maximum(spread, np.where(floor > 0, floor, 1.0))
     new = jnp.asarray(mean, jnp.float32), jnp.asarray(1.0 / spread, jnp.float32)
     return eqx.tree_at(lambda m: (m.feature_mean, m.feature_scale), model, new)
+
+
+def _with_scales(model: eqx.Module, batches: Sequence[Batch]) -> eqx.Module:
+    """Output in units of the forces' root mean square times 1 Å, as in MACE; without forces, of the energies per atom."""
+    squares = sum(float((b.force_weight[:, None] * b.forces**2).sum()) for b in batches)
+    components = 3 * sum(float(b.force_weight.sum()) for b in batches)
+    if squares == 0.0:
+        squares = sum(float((b.energy_weight * (b.energy / b.n_atoms) ** 2).sum()) for b in batches)
+        components = sum(float(b.energy_weight.sum()) for b in batches)
+    atoms = sum(int((b.structure < len(b.energy)).sum()) for b in batches)
+    neighbors = sum(int(b.neighborhood.mask.sum()) for b in batches)
+    scale = np.sqrt(squares / components) if squares > 0 else 1.0
+    new = jnp.asarray(scale, jnp.float32), jnp.asarray(max(neighbors / max(atoms, 1), 1.0), jnp.float32)
+    return eqx.tree_at(lambda m: (m.energy_scale, m.neighbors_per_atom), model, new)
