@@ -16,6 +16,7 @@ from jax_models.message_passing.network import MessagePassing
 from jax_models.neighborhood import Neighborhood
 from jax_models.priors import PRIORS
 from jax_models.readouts import READOUTS
+from jax_models.reference_points import REFERENCE_POINTS
 
 
 class LocalModel(eqx.Module):
@@ -46,6 +47,48 @@ class LocalModel(eqx.Module):
         return energy
 
 
+class PointDescriptor(eqx.Module):
+    """A descriptor on points that are no atoms: one network for all of them, whatever the elements around."""
+
+    points: eqx.Module
+    inner: eqx.Module
+
+    def at_point(self, environments: Neighborhood) -> Float[Array, "N F"]:
+        """Features of points. Only descriptors that count an atom at the centre are told that there is none."""
+        if not getattr(self.inner, "counts_center", False):
+            environments = environments._replace(species=jnp.zeros_like(environments.species))
+        return self.inner(environments)
+
+    def __call__(self, neighborhood: Neighborhood) -> Float[Array, "N F"]:
+        """Mean over each atom's points: what the features are normalised by."""
+
+        def weighted(environments, weights):
+            return jnp.concatenate([self.at_point(environments), jnp.ones_like(weights)[:, None]], 1) * weights[:, None]
+
+        sums = self.points.over_points(neighborhood, weighted)
+        return sums[:, :-1] / jnp.maximum(sums[:, -1:], 1e-6)
+
+    @property
+    def n_features(self) -> int:
+        return self.inner.n_features
+
+
+class PointModel(LocalModel):
+    """A local model whose atoms' energies are weighted sums over their reference points."""
+
+    def energies(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
+        mean, scale = jax.lax.stop_gradient((self.feature_mean, self.feature_scale))
+
+        def weighted(environments, weights):
+            features = (self.descriptor.at_point(environments) - mean) * scale
+            return weights * self.readout(features, jnp.zeros_like(environments.species))
+
+        energy = self.descriptor.points.over_points(neighborhood, weighted)
+        for prior in self.priors:
+            energy = energy + prior(neighborhood)
+        return energy
+
+
 def build(
     architecture: dict[str, Any], elements: tuple[str, ...], cutoff: float, seed: int = 0
 ) -> LocalModel | MessagePassing:
@@ -53,7 +96,7 @@ def build(
 
     Args:
         architecture: ``{"descriptor": {"name": "ace", ...}, "readout": {"name": "mlp", ...}, "priors": [{"name": "zbl", ...}]}``
-            for a local model, ``{"name": "painn", ..., "priors": [...]}`` for a message-passing one; what is left out takes
+            for a local model, with ``"reference_points": {"name": "bonds", ...}`` one that looks from there, ``{"name": "painn", ..., "priors": [...]}`` for a message-passing one; what is left out takes
             its default.
 
     Raises:
@@ -72,16 +115,26 @@ def build(
         return construct(
             MESSAGE_PASSING, "architecture", settings, elements, cutoff, priors=priors, key=jax.random.PRNGKey(seed)
         )
-    unknown = set(architecture) - {"descriptor", "readout", "priors"}
+    unknown = set(architecture) - {"descriptor", "readout", "priors", "reference_points"}
     if unknown:
         raise ConfigError(f"unknown key in the architecture: {', '.join(sorted(unknown))}")
     key_descriptor, key_readout = jax.random.split(jax.random.PRNGKey(seed))
-    descriptor = build_descriptor(architecture.get("descriptor", {"name": "ace"}), elements, cutoff, key_descriptor)
+    points = construct(REFERENCE_POINTS, "reference points", _reference_points(architecture), cutoff)
+    settings = architecture.get("descriptor", {"name": "ace"})
+    descriptor = build_descriptor(settings, elements, points.descriptor_cutoff, key_descriptor)
     n = descriptor.n_features
-    readout = construct(
-        READOUTS, "readout", architecture.get("readout", {"name": "mlp"}), n, len(elements), key=key_readout
-    )
+    off_atoms = not isinstance(points, REFERENCE_POINTS["atoms"])
+    networks = 1 if off_atoms else len(elements)
+    readout = construct(READOUTS, "readout", architecture.get("readout", {"name": "mlp"}), n, networks, key=key_readout)
+    if off_atoms:
+        return PointModel(PointDescriptor(points, descriptor), readout, priors, jnp.zeros(n), jnp.ones(n))
     return LocalModel(descriptor, readout, priors, jnp.zeros(n), jnp.ones(n))
+
+
+def _reference_points(architecture: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the reference points; a name alone will do."""
+    given = architecture.get("reference_points", "atoms")
+    return {"name": given} if isinstance(given, str) else given
 
 
 def completed(architecture: dict[str, Any]) -> dict[str, Any]:
@@ -94,6 +147,8 @@ def completed(architecture: dict[str, Any]) -> dict[str, Any]:
     parts = {"priors": [_with_defaults(PRIORS, prior) for prior in architecture.get("priors", [])]}
     if "name" in architecture:
         return _with_defaults(MESSAGE_PASSING, {k: v for k, v in architecture.items() if k != "priors"}) | parts
+    if "reference_points" in architecture:
+        parts["reference_points"] = _with_defaults(REFERENCE_POINTS, _reference_points(architecture))
     return {
         **architecture,
         "descriptor": _with_defaults(DESCRIPTORS, architecture.get("descriptor", {"name": "ace"})),

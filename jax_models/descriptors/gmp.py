@@ -66,6 +66,8 @@ class GMP(eqx.Module):
     defaults: ClassVar[dict] = {"sigmas": None, "orders": (-1, 0, 1, 2, 3)}
     by_symbol: ClassVar[bool] = True
 
+    counts_center: ClassVar[bool] = True
+
     def __init__(
         self,
         elements: tuple[str, ...],

@@ -69,6 +69,8 @@ class SOAP(eqx.Module):
         "r_cut": None, "n_max": 8, "l_max": 4, "sigma": 0.5, "rbf": "gto", "weighting": None, "compression": "off",
     }  # fmt: skip
 
+    counts_center: ClassVar[bool] = True
+
     def __init__(
         self,
         elements: int,
