@@ -51,7 +51,7 @@ def test_energy_is_the_weighted_sum_over_midpoints():
         model = jax.tree.map(
             lambda leaf: jnp.asarray(leaf, jnp.float64) if hasattr(leaf, "dtype") else leaf, potential.model
         )
-        for i, here in enumerate(POSITIONS):
+        for here in POSITIONS:
             distances = np.linalg.norm(everything - here, axis=1)
             for j in np.flatnonzero((distances > 1e-6) & (distances < 2.6)):
                 middle = 0.5 * (here + everything[j])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import equinox as eqx
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from jax_models.elements import ATOMIC_NUMBERS
 from jax_models.errors import ConfigError, StructureError
@@ -76,7 +77,7 @@ def describe(
             if (distance2[nb.mask] == 0).any():
                 raise StructureError(f"structure {number} has two atoms at the same place; move or remove one of them")
             neighborhoods.append(nb)
-        return _evaluate(jax.jit(built), neighborhoods, built.n_features)
+        return _evaluate(built, neighborhoods)
 
 
 def build_for(
@@ -144,7 +145,13 @@ def _elements(structures: Sequence[Atoms], elements: Sequence[str] | None) -> tu
     return tuple(elements)
 
 
-def _evaluate(function: Any, neighborhoods: list[Neighborhood], n_features: int) -> np.ndarray:
+@eqx.filter_jit
+def _features(built: eqx.Module, neighborhood: Neighborhood) -> Float[Array, "N F"]:
+    # Compiled once for equal settings and shapes, however often `describe` is called.
+    return built(neighborhood)
+
+
+def _evaluate(built: Any, neighborhoods: list[Neighborhood]) -> np.ndarray:
     """All centres in blocks of equal shape: rows are independent, so structures may share a block."""
     width = bucket(max(nb.mask.shape[1] for nb in neighborhoods))
     n = sum(len(nb.species) for nb in neighborhoods)
@@ -164,8 +171,8 @@ def _evaluate(function: Any, neighborhoods: list[Neighborhood], n_features: int)
         everything.neighbor_species[start:stop, :k] = nb.neighbor_species
         everything.mask[start:stop, :k] = nb.mask
         start = stop
-    features = np.empty((rows, n_features))
+    features = np.empty((rows, built.n_features))
     for at in range(0, rows, block):
         part = slice(at, at + block)
-        features[part] = function(Neighborhood(*(field[part] for field in everything[:4])))
+        features[part] = _features(built, Neighborhood(*(field[part] for field in everything[:4])))
     return features[:n]
