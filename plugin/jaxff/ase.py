@@ -23,6 +23,9 @@ from jaxff.skin_list import SkinList
 _evaluators: weakref.WeakValueDictionary[tuple, Evaluator] = weakref.WeakValueDictionary()
 """Calculators of one file share its compiled function; it goes when the last of them does."""
 
+SPARE = 1.25
+"""Room for neighbours, over what is needed, that is kept from an earlier structure."""
+
 
 class JaxffCalculator(Calculator):
     """Energy, forces and stress of a potential, for everything that ASE does with a calculator.
@@ -73,6 +76,7 @@ class JaxffCalculator(Calculator):
         self._numbers = np.zeros(0, int)
         self._species = np.zeros(0, np.int32)
         self._blocks: list[tuple[slice, Workspace]] = []
+        self._width = 0
 
     @property
     def neighbor_list_builds(self) -> int:
@@ -85,8 +89,21 @@ class JaxffCalculator(Calculator):
         Calculator.__init__(copy)
         copy.evaluator, copy.potential = self.evaluator, self.potential
         copy._list = SkinList(self._list.cutoff, self._list.skin)
-        copy._numbers, copy._species, copy._blocks = np.zeros(0, int), np.zeros(0, np.int32), []
+        copy._numbers, copy._species, copy._blocks, copy._width = np.zeros(0, int), np.zeros(0, np.int32), [], 0
         return copy
+
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """What changed since the last calculation. Exact: ASE's own comparison, to 1e-15, takes ten times longer."""
+        old = self.atoms
+        if old is None:
+            return list(all_changes)
+        pairs = {
+            "positions": (atoms.positions, old.positions),
+            "numbers": (atoms.numbers, old.numbers),
+            "cell": (atoms.cell.array, old.cell.array),
+            "pbc": (atoms.pbc, old.pbc),
+        }
+        return [name for name, (new, previous) in pairs.items() if not np.array_equal(new, previous)]
 
     def calculate(self, atoms: Atoms | None = None, properties=("energy",), system_changes=all_changes) -> None:
         """Evaluate ``atoms``; see the class for what is given and raised."""
@@ -130,7 +147,11 @@ class JaxffCalculator(Calculator):
     def _allocate(self) -> None:
         # The arrays are this calculator's own: the evaluator may be shared by NEB images that run in threads.
         n_atoms, n_neighbors = self._list.neighbors.shape
-        width, size = bucket(max(n_neighbors, 1)), self.evaluator.block_size(n_atoms)
+        size = self.evaluator.block_size(n_atoms)
+        # Somewhat too wide costs less than compiling anew: structures one after another differ by a few neighbours.
+        if not n_neighbors <= self._width <= SPARE * n_neighbors or not self._width:
+            self._width = bucket(max(n_neighbors, 1))
+        width = self._width
         neighbor_species = self._species[self._list.neighbors]
         self._blocks = []
         for start in range(0, n_atoms, size):
