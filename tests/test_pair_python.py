@@ -1,104 +1,19 @@
-"""What users of a stock LAMMPS rely on: pair_style python gives the numbers of the file, on any number of ranks, and says
-what it cannot do. Run with Debian's `lammps` package."""
+"""What users of a stock LAMMPS rely on: pair_style python gives the numbers of the file, on any number of ranks.
+Run with Debian's `lammps` package."""
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
-import sys
-import time
-from pathlib import Path
-
-import jaxff
 import numpy as np
 import pytest
+import stock_lammps as stock
 from ase.build import bulk
-from conftest import make_potential
-from potentials_from_functions import (
-    SW_A,
-    SW_BIG_A,
-    SW_BIG_B,
-    SW_COS,
-    SW_CUTOFF,
-    SW_EPSILON,
-    SW_GAMMA,
-    SW_LAMBDA,
-    SW_P,
-    SW_SIGMA,
-    lennard_jones,
-    stillinger_weber,
-)
+from stock_lammps import EXAMPLES, MANY_BODY, PAIRWISE, load
 
-import jax_models
 from jax_models import Potential
 
-LMP, MPIRUN = Path("/usr/bin/lmp"), Path("/usr/bin/mpirun.openmpi")
-EXAMPLES = Path(__file__).resolve().parents[1] / "lammps_examples"
+stock_lammps, files = stock.stock_lammps, stock.files
 BAR = 1.6021765e6  # LAMMPS's own eV/Å³ in bar
-MANY_BODY = "jaxff.lammps.pair_python.ManyBody"
-PAIRWISE = "jaxff.lammps.pair_python.Pairwise"
 SILICON_MASS = 28.0855
-
-
-@pytest.fixture(scope="session")
-def stock_lammps(tmp_path_factory):
-    """A function that runs an input script in Debian's LAMMPS and returns the finished process."""
-    if not LMP.exists():
-        pytest.skip("Debian's lammps package is not installed (apt-get install lammps openmpi-bin)")
-    paths = dict.fromkeys(str(Path(module.__file__).resolve().parents[1]) for module in (jaxff, jax_models, np))
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMPI_MCA_btl_base_warn_component_unused": "0"}
-    for name in [n for n in environment if n.startswith(("OMPI_COMM", "PMI", "MPI_LOCAL"))]:
-        del environment[name]
-
-    def run(
-        script: str, folder: Path, ranks: int = 1, check: bool = True, files=(), timeout=180
-    ) -> subprocess.CompletedProcess:
-        (folder / "in.test").write_text(script)
-        command = [str(LMP), "-in", "in.test", "-log", "log.test", *files]
-        if ranks > 1:
-            if not MPIRUN.exists():
-                pytest.skip("Debian's Open MPI is not installed (apt-get install openmpi-bin)")
-            command = [str(MPIRUN), "--allow-run-as-root", "--oversubscribe", "-n", str(ranks), *command]
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False
-        )
-        assert not check or done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-        return done
-
-    folder = tmp_path_factory.mktemp("version")
-    version = run(
-        'python v input 0 here "def v(): import sys; print(sys.version_info[:2])"\npython v invoke\n',
-        folder,
-        check=False,
-    )
-    if str(sys.version_info[:2]) not in version.stdout:
-        pytest.skip(f"Debian's lammps embeds another Python than {sys.version_info[:2]}: {version.stdout[-300:]}")
-    return run
-
-
-@pytest.fixture(scope="session")
-def files(tmp_path_factory):
-    """The potentials of these tests, by name."""
-    folder = tmp_path_factory.mktemp("files")
-    pair_terms = {
-        "descriptor": {"name": "ace", "n_channels": 4, "n_radial": 6, "body_order": 2},
-        "readout": {"name": "linear"},
-        "priors": [{"name": "zbl"}],
-    }
-    potentials = {
-        "silicon": make_potential(),
-        "silica": make_potential(("Si", "O")),
-        "pairs": make_potential(("Si", "O"), architecture=pair_terms),
-        "lj": Potential.from_function(lennard_jones, ["Ar"], cutoff=8.5),
-        "sw": Potential.from_function(stillinger_weber, ["Si"], cutoff=SW_CUTOFF),
-    }
-    for name, potential in potentials.items():
-        potential.save(folder / f"{name}.jaxff")
-    numbers = [SW_EPSILON, SW_SIGMA, SW_A, SW_LAMBDA, SW_GAMMA, SW_COS, SW_BIG_A, SW_BIG_B, SW_P, 0, 0]
-    (folder / "Si.sw").write_text("Si Si Si " + " ".join(map(repr, numbers)) + "\n")
-    return folder
 
 
 def silica(repeat=(2, 2, 2), seed=0):
@@ -134,13 +49,6 @@ def write_data(atoms, path, order):
     for n, (symbol, r) in enumerate(zip(atoms.symbols, atoms.positions, strict=True), 1):
         lines.append(f"{n} {order.index(symbol) + 1} {r[0]!r} {r[1]!r} {r[2]!r}")
     path.write_text("\n".join(lines).replace("np.float64(", "").replace(")", "") + "\n")
-
-
-def load(path, options="double"):
-    return f"""
-python load input 3 SELF {path} {options} format pss here "from jaxff.lammps.pair_python import load"
-python load invoke
-"""
 
 
 OUTPUT = """
@@ -370,108 +278,7 @@ run 0
     np.testing.assert_allclose(force, dimers["forces"][1::2, 2], rtol=1e-6, atol=1e-8)
 
 
-CRYSTAL = """
-units {units}
-newton {newton}
-lattice diamond 5.43
-region box block 0 2 0 2 0 2
-create_box 1 box
-create_atoms 1 box
-mass 1 28.0855
-"""
-STYLE = "pair_style python ${jaxff_cutoff}\n"
-
-
-@pytest.mark.parametrize(
-    ("file", "lines", "message"),
-    [
-        ("absent", f"{STYLE}pair_coeff * * {MANY_BODY} Si", "cannot read .*absent.jaxff"),
-        ("silicon", f"{STYLE}pair_coeff * * {MANY_BODY} Ge", "no element Ge; it has Si"),
-        (
-            "silicon",
-            f"pair_style python 3.5\npair_coeff * * {MANY_BODY} Si\nrun 2",
-            r"below 4.*write `pair_style python \$\{jaxff_cutoff\}`",
-        ),
-        ("silicon", f"pair_style python 1.5\npair_coeff * * {MANY_BODY} Si\nrun 0", "below 4"),
-        (
-            "silicon",
-            f"{STYLE}pair_coeff * * {MANY_BODY} Si\npair_write 1 1 10 r 1 4 t Si",
-            "no energies of single pairs.*Pairwise",
-        ),
-        (
-            "silicon",
-            f"{STYLE}pair_coeff * * {MANY_BODY} Si\ncompute p all pair/local eng\ncompute s all reduce sum c_p\n"
-            "thermo_style custom step c_s\nrun 0",
-            "no energies of single pairs",
-        ),
-        ("sw", f"{STYLE}pair_coeff * * {PAIRWISE} Si", "not a sum over pairs.*ManyBody"),
-        (
-            "silicon",
-            f"{STYLE}pair_coeff * * {MANY_BODY} Si\ncreate_atoms 1 single 0 0 0\nrun 0",
-            "atom with id .*another atom is at the same place",
-        ),
-    ],
-)
-def test_what_it_cannot_do_is_said_in_a_line(stock_lammps, files, tmp_path, file, lines, message):
-    done = stock_lammps(
-        CRYSTAL.format(units="metal", newton="on") + load(files / f"{file}.jaxff") + lines, tmp_path, check=False
-    )
-    assert done.returncode == 1
-    assert_one_line(done.stderr, message)
-
-
-@pytest.mark.parametrize(
-    ("units", "newton", "options", "message"),
-    [
-        ("metal", "off", "double", "write `newton on`"),
-        ("lj", "on", "double", "cannot work in units lj; use metal, real"),
-        ("metal", "on", "half", "option 'half' is unknown; give single or double"),
-    ],
-)
-def test_settings_it_cannot_work_with(stock_lammps, files, tmp_path, units, newton, options, message):
-    script = CRYSTAL.format(units=units, newton=newton) + load(files / "silicon.jaxff", options)
-    done = stock_lammps(script + f"{STYLE}pair_coeff * * {MANY_BODY} Si\nrun 0\n", tmp_path, check=False)
-    assert done.returncode == 1
-    assert_one_line(done.stderr, message)
-
-
-def test_without_loading(stock_lammps, tmp_path):
-    script = CRYSTAL.format(units="metal", newton="on") + f"pair_style python 4.0\npair_coeff * * {MANY_BODY} Si\n"
-    done = stock_lammps(script, tmp_path, check=False)
-    assert done.returncode == 1
-    assert "before pair_style, give the two `python load ...` lines" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("atoms", "message"),
-    [
-        ("create_atoms 1 single 0.2 0.2 0.2\ncreate_atoms 1 single 0.2 0.2 0.2", "another atom is at the same place"),
-        ("create_atoms 1 single 0.2 0.2 3.2", "a rank has atoms but no pair"),
-    ],
-)
-def test_one_rank_that_fails_ends_them_all(stock_lammps, files, tmp_path, atoms, message):
-    """What fails is on one of two ranks, the other waits in MPI."""
-    box = CRYSTAL.format(units="metal", newton="on").replace(
-        "create_atoms 1 box", "region low block 0 2 0 2 0 1\ncreate_atoms 1 region low"
-    )
-    box = "processors 1 1 2\n" + box.replace("block 0 2 0 2 0 2", "block 0 2 0 2 0 4")
-    script = box + atoms + load(files / "silicon.jaxff") + f"{STYLE}pair_coeff * * {MANY_BODY} Si\nrun 0\n"
-    start = time.monotonic()
-    done = stock_lammps(script, tmp_path, 2, check=False, timeout=60)
-    assert done.returncode != 0
-    assert time.monotonic() - start < 40
-    assert_one_line(done.stderr, message)
-
-
-def assert_one_line(stderr, message):
-    lines = [line for line in stderr.splitlines() if line.startswith("jaxff: error")]
-    assert len(lines) == 1, stderr
-    assert re.search(message, lines[0]), lines[0]
-    assert "Traceback" not in stderr
-
-
 def test_the_example(stock_lammps, files, tmp_path):
-    shutil.copy(EXAMPLES / "in.pair_python", tmp_path)
     script = (EXAMPLES / "in.pair_python").read_text()
-    done = stock_lammps(script, tmp_path, files=["-var", "model", str(files / "sw.jaxff"), "-var", "steps", "20"])
+    done = stock_lammps(script, tmp_path, arguments=["-var", "model", str(files / "sw.jaxff"), "-var", "steps", "20"])
     assert "Loop time" in done.stdout
