@@ -84,6 +84,24 @@ def run_file(name: str, folder: Path, ranks: int = 1, command: str = "lmp", opti
     return Outcome(done.returncode, done.stdout)
 
 
+def run_in_process(script: str, folder: Path) -> None:
+    """Run ``script`` inside this Python: nothing has to start, and a failure is an exception."""
+    from jaxff.lammps import start
+    from jaxff.lammps.entry import find_plugin
+
+    if find_plugin() is None:
+        pytest.skip("jaxffplugin.so is not installed: pip install .")
+    (folder / "in.script").write_text(script)
+    here = Path.cwd()
+    os.chdir(folder)
+    lmp = start()
+    try:
+        lmp.file("in.script")
+    finally:
+        lmp.close()
+        os.chdir(here)
+
+
 def write_data(path: Path, positions, cell, types, n_types: int) -> None:
     """A data file of a lower-triangular ``cell``, with every digit."""
     cell = np.asarray(cell, float)
