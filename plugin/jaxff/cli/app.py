@@ -17,6 +17,7 @@ from jaxff.cli.doctor import doctor
 from jaxff.cli.elastic import elastic
 from jaxff.cli.evaluate import evaluate
 from jaxff.cli.export_mliap import export_mliap
+from jaxff.cli.import_mace import import_mace
 from jaxff.cli.info import info
 from jaxff.cli.lmp import CONTEXT as LMP_CONTEXT
 from jaxff.cli.lmp import lmp
@@ -39,6 +40,7 @@ app.command("elastic")(elastic)
 app.command("barrier")(barrier)
 app.command("describe")(describe)
 app.command("export-mliap")(export_mliap)
+app.command("import-mace")(import_mace)
 app.command("doctor")(doctor)
 app.command("lmp", context_settings=LMP_CONTEXT)(lmp)
 
