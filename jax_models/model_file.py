@@ -101,13 +101,12 @@ def read(path: str | os.PathLike, verify: bool = True) -> Potential:
         raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from None
     model, members = _unpack(path, data)
     try:
-        if model["contract"]["schema_version"] > SCHEMA_VERSION:
+        version = int(model["contract"]["schema_version"])
+        if version > SCHEMA_VERSION:
             raise ModelFileError(
-                f"{path} has schema version {model['contract']['schema_version']}, this jaxff reads up to "
-                f"{SCHEMA_VERSION}: install a newer jaxff"
+                f"it has schema version {version}, this jaxff reads up to {SCHEMA_VERSION}: install a newer jaxff"
             )
-        fields = dict(model["contract"])
-        contract = Contract(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+        contract = Contract(**{k: tuple(v) if isinstance(v, list) else v for k, v in model["contract"].items()})
         potential = Potential(
             contract=contract,
             model=_rebuild(model["architecture"], contract, members),
@@ -115,10 +114,8 @@ def read(path: str | os.PathLike, verify: bool = True) -> Potential:
             reference_energies=np.array(model["reference_energies"], float),
             provenance=json.loads(members["provenance.json"]),
         )
-    except ModelFileError:
-        raise
     except (KeyError, TypeError, ValueError, JaxffError) as error:
-        raise ModelFileError(f"{path} is not a valid .jaxff file: {error}") from None
+        raise ModelFileError(f"cannot use {path}: {error}") from None
     if verify:
         _verify(path, potential, json.loads(members["check.json"]))
     return potential
