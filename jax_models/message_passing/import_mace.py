@@ -17,7 +17,7 @@ from jaxtyping import Float
 from jax_models.elements import SYMBOLS
 from jax_models.errors import ModelFileError
 from jax_models.message_passing.coupling import symmetric_products
-from jax_models.message_passing.mace import MACE, Layer
+from jax_models.message_passing.mace import Layer
 from jax_models.models import build
 from jax_models.potential import Contract, Potential
 
