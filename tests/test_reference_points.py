@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import make_potential
+from lammps_runs import BAR, EVALUATE, read_evaluation, run_lammps, write_data
 
 from jax_models import ConfigError, Potential
 from jax_models.models import build
@@ -152,6 +153,27 @@ def test_degenerate_environments_are_told_apart_from_bonds(shared_data):
                 rows.append(np.asarray(model.descriptor(nb))[0])
         gaps[points] = np.abs(rows[0] - rows[1]).max() / np.abs(rows[0]).max()
     assert gaps["atoms"] < 1e-8 < 1e-4 < gaps["bonds"], gaps
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_same_in_lammps(tmp_path, ranks):
+    """Bonds across faces of a triclinic cell, and between ranks."""
+    potential = bond_potential("gmp")
+    potential.save(tmp_path / "bonds.jaxff")
+    cell = np.diag([2.0, 2.0, 2.0]) @ CELL * np.array([[1, 0, 0], [1, 1, 0], [1, 1, 1]])
+    shifts = [np.array(s) @ (0.5 * cell) for s in np.ndindex(2, 2, 2)]
+    positions = np.concatenate([POSITIONS + s for s in shifts])
+    positions += np.random.default_rng(3).normal(scale=0.05, size=positions.shape)
+    symbols = SYMBOLS * 8
+    write_data(tmp_path / "case.data", positions, cell, 1 + potential.species_of(symbols), 2)
+    pair = "pair_style jaxff precision double\npair_coeff * * bonds.jaxff Si O"
+    script = EVALUATE.format(name="case", boundary="p p p", newton="on", processors=f"{ranks} 1 1", pair=pair)
+    run_lammps(script, tmp_path, ranks)
+    found, expected = read_evaluation(tmp_path, "case"), potential.evaluate(positions, cell, True, symbols)
+    assert abs(found["energy"] - expected["energy"]) / len(positions) < 1e-9
+    np.testing.assert_allclose(found["forces"], expected["forces"], atol=1e-8)
+    volume = abs(np.linalg.det(cell))
+    np.testing.assert_allclose(found["pressure"] * volume / BAR, -expected["virial"], atol=1e-7)
 
 
 def test_bad_settings():
