@@ -139,10 +139,8 @@ class ACE(eqx.Module):
                 weights = [sum(mixture[s, d] * kinds[s] for s in range(n_elements)) for d in range(mixture.shape[1])]
             radial = [weight * value for weight in weights for value in radial]
         harmonics = spherical_harmonics(*direction, self.l_max)
-        # The barrier stops XLA from computing the same functions again for each use of them.
-        stacks = jax.lax.optimization_barrier((jnp.stack(radial, 1), jnp.stack(harmonics, 1)))
         # Atoms last from here: the elementwise work then runs over contiguous memory.
-        density = sum_neighbors(*stacks).transpose(2, 1, 0)
+        density = sum_neighbors(jnp.stack(radial, 1), jnp.stack(harmonics, 1)).transpose(2, 1, 0)
         degree = np.repeat(np.arange(self.l_max + 1), 2 * np.arange(self.l_max + 1) + 1)
         weights = (
             self.radial_weights.astype(dtype)[:, degree]
