@@ -102,6 +102,14 @@ def run_in_process(script: str, folder: Path) -> None:
         os.chdir(here)
 
 
+def neb_table(output: str) -> dict[str, float]:
+    """The last row of the table that ``neb`` prints, by the names of its columns."""
+    lines = [line.split() for line in output.splitlines()]
+    names = next(words for words in lines if words[:2] == ["Step", "MaxReplicaForce"])
+    row = [words for words in lines if len(words) == len(names) and words[0].isdigit()][-1]
+    return dict(zip(names, map(float, row), strict=True))
+
+
 def write_data(path: Path, positions, cell, types, n_types: int) -> None:
     """A data file of a lower-triangular ``cell``, with every digit."""
     cell = np.asarray(cell, float)
