@@ -89,7 +89,10 @@ class ACE(eqx.Module):
         if elements > MAX_DENSITIES:
             self.densities = jax.random.normal(key_density, (elements, n_densities)) / np.sqrt(n_densities)
         shape = (elements, l_max + 1, n_channels, n_densities * n_radial)
-        self.radial_weights = jax.random.normal(key_radial, shape) / np.sqrt(n_densities * n_radial)
+        # Smooth functions first: what starts rough stays rough where there are no data, and costs accuracy there
+        # (mlearn Mo: a third of the test error in energy).
+        smooth = np.tile(1.0 / np.arange(1, n_radial + 1), n_densities)
+        self.radial_weights = jax.random.normal(key_radial, shape) * (smooth / np.linalg.norm(smooth))
 
     @property
     def n_features(self) -> int:

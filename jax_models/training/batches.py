@@ -14,7 +14,7 @@ from jax_models.neighborhood import Neighborhood, bucket, dense_neighbors, neigh
 from jax_models.training.datasets import Structure
 
 MINIMUM_ATOMS = 96
-"""Below this a step costs more in overhead than in arithmetic."""
+"""Below this a step costs more in overhead than in arithmetic; yet a small data set needs steps: at least 8 an epoch."""
 COINCIDENT = 1e-3
 
 
@@ -107,9 +107,9 @@ class Shape:
 def common_shape(prepared: Sequence[Prepared], batch_structures: int) -> Shape:
     """Room for ``batch_structures`` structures of average size, for the largest one, and for any atom's neighbours."""
     sizes = np.array([len(p) for p in prepared])
-    atoms = max(batch_structures * sizes.mean(), MINIMUM_ATOMS, sizes.max())
+    atoms = max(batch_structures * sizes.mean(), min(MINIMUM_ATOMS, sizes.sum() / 8), sizes.max())
     most = max(p.mask.shape[1] for p in prepared)
-    return Shape(bucket(int(np.ceil(atoms)), 16), bucket(most), bucket(int(np.ceil(1.5 * atoms / sizes.mean()))))
+    return Shape(bucket(int(np.ceil(atoms)), 8), bucket(most), bucket(int(np.ceil(1.5 * atoms / sizes.mean()))))
 
 
 def packs(sizes: Sequence[int], order: Sequence[int], shape: Shape) -> list[list[int]]:

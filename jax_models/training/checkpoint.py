@@ -23,7 +23,7 @@ def save_checkpoint(path: str | os.PathLike, identity: str, arrays: Any, facts: 
         identity: tells which training this is; `load_checkpoint` asks for the same.
     """
     leaves, _ = jax.tree_util.tree_flatten_with_path(arrays)
-    named = {jax.tree_util.keystr(tree_path): np.ascontiguousarray(leaf) for tree_path, leaf in leaves}
+    named = {jax.tree_util.keystr(tree_path): np.asarray(leaf, order="C") for tree_path, leaf in leaves}
     write_atomically(path, format_safetensors(named, {"identity": identity, "facts": json.dumps(facts)}))
 
 

@@ -75,8 +75,9 @@ def check(structures: Sequence[Structure]) -> None:
 
 
 def elements_of(structures: Sequence[Structure]) -> tuple[str, ...]:
-    """The elements present, by atomic number."""
-    return tuple(sorted({symbol for s in structures for symbol in s.symbols}, key=ATOMIC_NUMBERS.__getitem__))
+    """The elements present, by atomic number; isolated atoms count only where there is nothing else."""
+    bound = [s for s in structures if not s.isolated] or structures
+    return tuple(sorted({symbol for s in bound for symbol in s.symbols}, key=ATOMIC_NUMBERS.__getitem__))
 
 
 def reference_energies(structures: Sequence[Structure], elements: Sequence[str]) -> Float[np.ndarray, " S"]:
@@ -115,7 +116,7 @@ def reference_energies(structures: Sequence[Structure], elements: Sequence[str])
 def split(structures: Sequence[Structure], fraction: float, seed: int) -> tuple[list[Structure], list[Structure]]:
     """Training and validation parts: ``fraction`` of each group at random; isolated atoms always train.
 
-    Small groups share their quotas, so that the whole comes to ``fraction`` and no group is emptied.
+    A group too small to give a whole structure (fewer than half of 1/``fraction``) gives none: every one counts there.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for index, structure in enumerate(structures):
@@ -123,13 +124,9 @@ def split(structures: Sequence[Structure], fraction: float, seed: int) -> tuple[
             groups[structure.group].append(index)
     generator = np.random.default_rng([seed, 1])
     held_out: set[int] = set()
-    quota = 0.5
     for name in sorted(groups):
         members = generator.permutation(groups[name])
-        quota += fraction * len(members)
-        take = min(int(quota), len(members) - 1)
-        quota -= take
-        held_out.update(members[:take].tolist())
+        held_out.update(members[: round(fraction * len(members))].tolist())
     train = [s for i, s in enumerate(structures) if i not in held_out]
     return train, [structures[i] for i in sorted(held_out)]
 

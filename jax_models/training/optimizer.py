@@ -94,7 +94,12 @@ def _rotate(x: Array, bases: tuple[Array | None, Array | None], back: bool = Fal
 
 
 def _refreshed(refresh, covariance: Array, basis: Array) -> Array:
-    return jax.lax.cond(refresh, lambda: jnp.linalg.qr(covariance @ basis)[0], lambda: basis)
+    def power_iteration():
+        # Squares of small gradients underflow; on denormal numbers QR takes a hundred times as long.
+        size = jnp.trace(covariance, axis1=-2, axis2=-1)[..., None, None]
+        return jnp.linalg.qr((covariance / jnp.maximum(size, 1e-30)) @ basis)[0]
+
+    return jax.lax.cond(refresh, power_iteration, lambda: basis)
 
 
 def _t(x: Array) -> Array:

@@ -30,15 +30,15 @@ class Settings:
         None, "Passes over the data; null: as many as make `neighbor_visits`, between 20 and 1000.", ge=1
     )
     neighbor_visits: float = setting(
-        1.5e8, "Neighbours seen in all of training when `epochs` is null: fixes the cost whatever the data.", gt=0
+        1e8, "Neighbours seen in all of training when `epochs` is null: fixes the cost whatever the data.", gt=0
     )
-    batch_structures: int = setting(4, "Structures of average size in a batch; a batch holds at least 96 atoms.", ge=1)
+    batch_structures: int = setting(4, "Structures of average size in a batch; at least 96 atoms, or 1/8 of the data.", ge=1)
     learning_rate: float = setting(0.005, "Peak learning rate; falls linearly to zero.", gt=0, lt=1)
     warmup: float = setting(0.02, "Fraction of training in which the learning rate rises.", ge=0, le=0.5)
-    energy_weight: float = setting(1000.0, "Weight of the mean squared energy error, (eV/atom)^2, at the end.", ge=0)
+    energy_weight: float = setting(200.0, "Weight of the mean squared energy error, (eV/atom)^2, at the end.", ge=0)
     early_energy_weight: float = setting(100.0, "The same in the first half of training: forces shape the model first.", ge=0)
     force_weight: float = setting(1.0, "Weight of the mean squared force error, (eV/Å)^2.", ge=0)
-    stress_weight: float = setting(100.0, "Weight of the mean squared virial error (stress x volume / atoms), (eV/atom)^2.", ge=0)
+    stress_weight: float = setting(10.0, "Weight of the mean squared virial error (stress x volume / atoms), (eV/atom)^2.", ge=0)
     average: float = setting(0.99, "Decay per step of the running average of the weights that is kept.", ge=0, lt=1)
     validation_fraction: float = setting(
         0.05, "Part of the training data set aside, from each config_type, if no validation data are given.", ge=0, le=0.5

@@ -113,6 +113,8 @@ def train(
     else:
         check(validation)
     elements = elements_of(structures)
+    # A file of isolated atoms may hold more elements than this data set needs.
+    structures = [s for s in structures if not s.isolated or s.symbols[0] in elements]
     references = reference_energies(structures, elements)
     prepared, held_out = ([prepare(s, elements, references, cutoff) for s in part] for part in (structures, validation))
     shape = common_shape([*prepared, *held_out], settings.batch_structures)
