@@ -60,3 +60,23 @@ def test_a_run_of_changing_atoms_compiles_once():
         atoms.get_forces()
         counts.append(calculator.evaluator.compilations)
     assert counts[-1] == counts[1]
+
+
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+def test_tabulated_radial_functions_are_the_networks_own(name):
+    """Single precision looks them up: value and slope, up to the cutoff, zero beyond it."""
+    import jax
+    import jax.numpy as jnp
+
+    model = message_passing_potential(name).model
+    table = model.tabulated().radial_tables[1]
+    r = jnp.asarray(np.random.default_rng(0).uniform(0.3, 3.6, 400), jnp.float32)
+    with jax.enable_x64(True):
+        double = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), model)
+        exact, slope = jax.jvp(lambda r: double.radial_functions(1, r), (r.astype(float),), (jnp.ones(r.shape),))
+    exact, slope = np.asarray(exact), np.asarray(slope)
+    found, pull_back = jax.vjp(table, r)
+    assert np.abs(found - exact).max() < 1e-6 * np.abs(exact).max()
+    weights = jnp.asarray(np.random.default_rng(1).normal(size=exact.shape), jnp.float32)
+    assert np.abs(pull_back(weights)[0] - (slope * weights).sum(-1)).max() < 1e-4 * np.abs(slope).max()
+    assert not np.abs(table(jnp.asarray([3.6, 7.0, np.inf]))).any()

@@ -19,28 +19,26 @@ def distances(neighborhood: Neighborhood) -> Float[Array, "N K"]:
     return jnp.sqrt(jnp.where(neighborhood.mask & (squared > 0), squared, 1.0))
 
 
-def envelope(r: Float[Array, "N K"], neighborhood: Neighborhood, cutoff: float, cutoff_fn: str, p: int = 5) -> Float[Array, "N K"]:
-    """1 at r = 0, 0 at the cutoff and on padding.
+def envelope(r: Float[Array, "*n"], cutoff: float, cutoff_fn: str, p: int = 5) -> Float[Array, "*n"]:
+    """1 at r = 0, 0 from the cutoff on.
 
     "polynomial" has two continuous derivatives at the cutoff (Gasteiger et al., ICLR 2020, eq. 8); "cosine" is what
     SchNet and PaiNN were published with, and its second derivative jumps there.
     """
     if cutoff_fn == "cosine":
-        value = cosine_cutoff(r, cutoff)
-    else:
-        x = jnp.minimum(r * (1.0 / cutoff), 1.0)
-        value = 1.0 - 0.5 * (p + 1) * (p + 2) * x**p + p * (p + 2) * x ** (p + 1) - 0.5 * p * (p + 1) * x ** (p + 2)
-    return jnp.where(neighborhood.mask, value, 0.0)
+        return cosine_cutoff(r, cutoff)
+    x = jnp.minimum(r * (1.0 / cutoff), 1.0)
+    return 1.0 - 0.5 * (p + 1) * (p + 2) * x**p + p * (p + 2) * x ** (p + 1) - 0.5 * p * (p + 1) * x ** (p + 2)
 
 
-def gaussians(r: Float[Array, "N K"], n_rbf: int, cutoff: float) -> Float[Array, "N K R"]:
+def gaussians(r: Float[Array, "*n"], n_rbf: int, cutoff: float) -> Float[Array, "*n R"]:
     """exp(-(r - mu)^2 / (2 d^2)), centres mu a distance d apart from 0 to the cutoff."""
     offsets = np.linspace(0.0, cutoff, n_rbf)
     width = offsets[1] - offsets[0] if n_rbf > 1 else cutoff
     return jnp.exp((-0.5 / width**2) * (r[..., None] - jnp.asarray(offsets, r.dtype)) ** 2)
 
 
-def bessel(r: Float[Array, "N K"], n_rbf: int, cutoff: float) -> Float[Array, "N K R"]:
+def bessel(r: Float[Array, "*n"], n_rbf: int, cutoff: float) -> Float[Array, "*n R"]:
     """sin(n pi r / cutoff) / r for n = 1 ... n_rbf (Gasteiger et al., ICLR 2020, eq. 7), by the sine's recurrence."""
     angle = (np.pi / cutoff) * r
     twice_cosine = 2.0 * jnp.cos(angle)

@@ -79,10 +79,9 @@ class Layer(eqx.Module):
             basis = scaled_silu(linear(basis, weights))
         return linear(basis, self.radial_mlp[-1])
 
-    def density(self, basis, harmonics: Float[Array, "N K Y"], received: Float[Array, "N K M C"]) -> Float[Array, "N Y C"]:
+    def density(self, radial: Float[Array, "N K PC"], harmonics: Float[Array, "N K Y"], received: Float[Array, "N K M C"]) -> Float[Array, "N Y C"]:
         """Sum over neighbours of radial function x harmonic x the neighbour's feature, coupled to every l and mixed."""
         channels = received.shape[-1]
-        radial = self.radial(basis)
         per_degree: list[list[Array]] = [[] for _ in range(self.max_ell + 1)]
         for p, (l1, l2, l3) in enumerate(self.paths):
             weighted = radial[:, :, None, p * channels : (p + 1) * channels] * received[:, :, l1**2 : (l1 + 1) ** 2]
@@ -194,10 +193,15 @@ class MACE(MessagePassing):
         self.last_readout = jax.random.normal(keys[2], (readout_width, 1))
         self.cutoff, self.num_radial_basis, self.num_cutoff_basis = cutoff, num_radial_basis, num_cutoff_basis
         self.energy_scale, self.neighbors_per_atom, self.priors = jnp.ones(()), jnp.asarray(20.0), list(priors)
+        self.radial_tables = None
 
     @property
     def n_layers(self) -> int:
         return len(self.layers)
+
+    def radial_functions(self, t: int, r: Float[Array, "*n"]) -> Float[Array, "*n PC"]:
+        fcut = np.sqrt(2.0 / self.cutoff) * envelope(r, self.cutoff, "polynomial", self.num_cutoff_basis)
+        return self.layers[t].radial(bessel(r, self.num_radial_basis, self.cutoff) * fcut[..., None])
 
     def first_layer(self, neighborhood: Neighborhood):
         table = (self.node_embedding * (1.0 / np.sqrt(self.node_embedding.shape[0])))[:, None]
@@ -209,8 +213,6 @@ class MACE(MessagePassing):
 
     def layer(self, t, neighborhood, own, received):
         r = distances(neighborhood)
-        fcut = envelope(r, neighborhood, self.cutoff, "polynomial", self.num_cutoff_basis)
-        basis = bessel(r, self.num_radial_basis, self.cutoff) * (np.sqrt(2.0 / self.cutoff) * fcut)[..., None]
         layer, channels = self.layers[t], own.shape[-1]
         # e3nn's harmonics have their polar axis along y.
         unit = neighborhood.vectors / r[..., None]
@@ -218,7 +220,7 @@ class MACE(MessagePassing):
         norms = np.sqrt(2 * degrees + 1)
         values = spherical_harmonics(unit[..., 2], unit[..., 0], unit[..., 1], layer.max_ell)
         harmonics = jnp.stack([n * y for n, y in zip(norms, values, strict=True)], axis=-1)
-        density = layer.density(basis, harmonics, received.reshape(*r.shape, -1, channels))
+        density = layer.density(self.radial(t, r, neighborhood.mask), harmonics, received.reshape(*r.shape, -1, channels))
         own = layer(density / jax.lax.stop_gradient(self.neighbors_per_atom), neighborhood.species, own)
         output = linear(own[:, 0], self.readouts[t])
         if t == self.n_layers - 1:

@@ -7,6 +7,7 @@ them is the one operation that couples atoms: `gather_messages`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -14,9 +15,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jax_models.errors import ConfigError
+from jax_models.message_passing.radial_table import RadialTable, tabulate
 from jax_models.neighborhood import Neighborhood
 
 Own = Any
@@ -25,7 +27,7 @@ Fetch = Callable[[Float[Array, "N F"]], Float[Array, "A F"]]
 
 
 class MessagePassing(eqx.Module):
-    """Base of the networks. A subclass gives `n_layers`, `first_layer`, `message` and `layer`.
+    """Base of the networks. A subclass gives `n_layers`, `radial_functions`, `first_layer`, `message` and `layer`.
 
     ``energy_scale`` (eV) multiplies the network's output, and ``neighbors_per_atom`` divides its sums over neighbours
     where the architecture asks for that; both are set from training data and are not trained.
@@ -36,10 +38,28 @@ class MessagePassing(eqx.Module):
     energy_scale: Float[Array, ""]
     neighbors_per_atom: Float[Array, ""]
     priors: list[eqx.Module]
+    radial_tables: list[RadialTable] | None
 
     @property
     def n_layers(self) -> int:
         raise NotImplementedError
+
+    def radial_functions(self, t: int, r: Float[Array, "*n"]) -> Float[Array, "*n C"]:
+        """What layer ``t`` makes of a distance alone (Å); zero, with its derivative, at the cutoff."""
+        raise NotImplementedError
+
+    def radial(self, t: int, r: Float[Array, "N K"], mask: Bool[Array, "N K"]) -> Float[Array, "N K C"]:
+        """`radial_functions`, zero on padding."""
+        if self.radial_tables is None:
+            return jnp.where(mask[..., None], self.radial_functions(t, r), 0.0)
+        return self.radial_tables[t](jnp.where(mask, r, jnp.inf))
+
+    def tabulated(self) -> MessagePassing:
+        """The network with its radial functions as tables, for evaluation in single precision."""
+        with jax.enable_x64(True):
+            double = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64) if eqx.is_inexact_array(leaf) else leaf, self)
+        tables = [tabulate(functools.partial(double.radial_functions, t), self.cutoff) for t in range(self.n_layers)]
+        return eqx.tree_at(lambda m: m.radial_tables, self, tables, is_leaf=lambda leaf: leaf is None)
 
     def first_layer(self, neighborhood: Neighborhood) -> tuple[Own, Float[Array, " N"]]:
         """The first layer's result and its part of the network's output, from species and vectors alone."""

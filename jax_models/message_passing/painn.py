@@ -100,6 +100,7 @@ class PaiNN(MessagePassing):
         self.mixing = [Mixing(n, key=k) for k in keys[3 + n_interactions :]]
         self.cutoff, self.n_rbf, self.cutoff_fn = cutoff, n_rbf, cutoff_fn
         self.energy_scale, self.neighbors_per_atom, self.priors = jnp.ones(()), jnp.ones(()), list(priors)
+        self.radial_tables = None
 
     @property
     def n_layers(self) -> int:
@@ -110,7 +111,7 @@ class PaiNN(MessagePassing):
         context = self.interactions[0].context(self.embedding)[:, : 2 * n]  # its last part would multiply vectors, still zero
         q = self.embedding[neighborhood.species]
         mu = jnp.zeros((q.shape[0], 3, n), q.dtype)
-        filters, direction = self._filters(0, neighborhood, 2 * n)
+        filters, direction = self._filters(0, neighborhood)
         dq, radial = jnp.split(context[neighborhood.neighbor_species] * filters, 2, axis=-1)
         return self._update(0, q + jnp.sum(dq, axis=1), mu + jnp.einsum("nkf,nka->naf", radial, direction))
 
@@ -121,18 +122,21 @@ class PaiNN(MessagePassing):
     def layer(self, t, neighborhood, own, received):
         q, mu = own
         n = q.shape[-1]
-        filters, direction = self._filters(t, neighborhood, 3 * n)
+        filters, direction = self._filters(t, neighborhood)
         dq, radial, carried = jnp.split(received[..., : 3 * n] * filters, 3, axis=-1)
         mu_j = received[..., 3 * n :].reshape(*received.shape[:2], 3, n)
         mu = mu + jnp.einsum("nkf,nka->naf", radial, direction) + jnp.sum(carried[:, :, None] * mu_j, axis=1)
         return self._update(t, q + jnp.sum(dq, axis=1), mu)
 
-    def _filters(self, t: int, neighborhood: Neighborhood, n_filters: int) -> tuple[Float[Array, "N K F"], Float[Array, "N K 3"]]:
+    def radial_functions(self, t: int, r: Float[Array, "*n"]) -> Float[Array, "*n C"]:
+        net, n = self.interactions[t].filter_net, self.embedding.shape[1]
+        used = 3 * n if t else 2 * n
+        filters = bessel(r, self.n_rbf, self.cutoff) @ net.weights[:, :used] + net.bias[:used]
+        return filters * envelope(r, self.cutoff, self.cutoff_fn)[..., None]
+
+    def _filters(self, t: int, neighborhood: Neighborhood) -> tuple[Float[Array, "N K F"], Float[Array, "N K 3"]]:
         r = distances(neighborhood)
-        net = self.interactions[t].filter_net
-        fcut = envelope(r, neighborhood, self.cutoff, self.cutoff_fn)
-        filters = (bessel(r, self.n_rbf, self.cutoff) @ net.weights[:, :n_filters] + net.bias[:n_filters]) * fcut[..., None]
-        return filters, neighborhood.vectors / r[..., None]
+        return self.radial(t, r, neighborhood.mask), neighborhood.vectors / r[..., None]
 
     def _update(self, t: int, q: Float[Array, "N F"], mu: Float[Array, "N 3 F"]):
         q, mu = self.mixing[t](q, mu)

@@ -33,9 +33,10 @@ class Interaction(eqx.Module):
         self.filter_network = (Dense(n_rbf, n_filters, key=keys[1]), Dense(n_filters, n_filters, key=keys[2]))
         self.f2out = (Dense(n_filters, n_atom_basis, key=keys[3]), Dense(n_atom_basis, n_atom_basis, key=keys[4]))
 
-    def __call__(self, x, received, rbf, fcut):
-        hidden = shifted_softplus(self.filter_network[0](rbf))
-        filters = self.filter_network[1](hidden) * fcut[..., None]
+    def filters(self, rbf: Float[Array, "*n R"]) -> Float[Array, "*n F2"]:
+        return self.filter_network[1](shifted_softplus(self.filter_network[0](rbf)))
+
+    def __call__(self, x, received, filters):
         summed = jnp.sum(received * filters, axis=1)
         return x + self.f2out[1](shifted_softplus(self.f2out[0](summed)))
 
@@ -94,10 +95,15 @@ class SchNet(MessagePassing):
         self.output = (Dense(n_atom_basis, n_atom_basis // 2, key=keys[1]), Dense(n_atom_basis // 2, 1, key=keys[2]))
         self.cutoff, self.n_rbf, self.cutoff_fn = cutoff, n_rbf, cutoff_fn
         self.energy_scale, self.neighbors_per_atom, self.priors = jnp.ones(()), jnp.ones(()), list(priors)
+        self.radial_tables = None
 
     @property
     def n_layers(self) -> int:
         return len(self.interactions)
+
+    def radial_functions(self, t: int, r: Float[Array, "*n"]) -> Float[Array, "*n F2"]:
+        filters = self.interactions[t].filters(gaussians(r, self.n_rbf, self.cutoff))
+        return filters * envelope(r, self.cutoff, self.cutoff_fn)[..., None]
 
     def first_layer(self, neighborhood: Neighborhood) -> tuple[Float[Array, "N F"], Float[Array, " N"]]:
         # In the table of elements rather than neighbour by neighbour: there are few rows in it.
@@ -108,9 +114,8 @@ class SchNet(MessagePassing):
         return self.interactions[t].in2f(own)
 
     def layer(self, t, neighborhood, own, received):
-        r = distances(neighborhood)
-        fcut = envelope(r, neighborhood, self.cutoff, self.cutoff_fn)
-        own = self.interactions[t](own, received, gaussians(r, self.n_rbf, self.cutoff), fcut)
+        filters = self.radial(t, distances(neighborhood), neighborhood.mask)
+        own = self.interactions[t](own, received, filters)
         if t < self.n_layers - 1:
             return own, jnp.zeros(own.shape[0], own.dtype)
         return own, self.output[1](shifted_softplus(self.output[0](own)))[:, 0]

@@ -8,7 +8,7 @@ themselves there is nothing to move. Every rank stops equally often, whatever at
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,7 +54,8 @@ class LayeredEvaluator(Evaluator):
         from jax_models.message_passing.stages import Stages
 
         super().__init__(potential, precision, device)
-        self.stages = Stages(potential)
+        tabulated = potential if precision == "double" else replace(potential, model=potential.model.tabulated())
+        self.stages = Stages(tabulated)
         self.message_widths = self.stages.message_widths()
         self._rows = 0
 
