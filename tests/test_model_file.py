@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from conftest import make_potential
+
 from jax_models import Contract, ModelFileError, Potential
 
 POSITIONS = np.array([[0.0, 0, 0], [1.7, 0.2, 0.1], [0.3, 1.9, -0.2], [1.5, 1.6, 1.4]])
@@ -33,6 +35,13 @@ def test_round_trip_is_exact(tmp_path, silica_potential):
     assert energy(loaded) == energy(silica_potential)
     loaded.save(tmp_path / "again.jaxff")
     assert path.read_bytes() == (tmp_path / "again.jaxff").read_bytes()
+
+
+@pytest.mark.parametrize(("name", "expected"), [("ace_schema1", -23.723448035244466), ("function_schema1", 251.5247440432484)])
+def test_old_files_stay_readable(name, expected):
+    """Files of released versions; tests/files/make.py says how they were made, and is not run again."""
+    loaded = Potential.load(Path(__file__).with_name("files") / f"{name}.jaxff")
+    assert energy(loaded) == pytest.approx(expected, rel=1e-10)
 
 
 def test_nothing_in_the_file_is_a_pickle(tmp_path, silicon_potential):
