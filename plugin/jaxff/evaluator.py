@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from jax_models import ConfigError, Potential
 from jax_models.neighborhood import bucket
+
+if TYPE_CHECKING:
+    import jax
 
 CPU_BLOCK = 256
 """Centres a block on a CPU: measured flat between 64 and 512, and 256 amortises the call."""
@@ -43,7 +46,7 @@ class Evaluator:
     Args:
         potential: what to evaluate.
         precision: "single" or "double".
-        device: "cpu", "gpu" or "auto" (a GPU where JAX has one).
+        device: "cpu", "gpu" or "auto" (a GPU where JAX has one), or one of JAX's devices.
 
     Raises:
         ConfigError: unknown precision or device, or a device that is not there.
@@ -51,14 +54,14 @@ class Evaluator:
 
     cpu_block: ClassVar[int] = CPU_BLOCK
 
-    def __init__(self, potential: Potential, precision: str = "single", device: str = "auto"):
+    def __init__(self, potential: Potential, precision: str = "single", device: str | jax.Device = "auto"):
         import jax
 
         if precision not in ("single", "double"):
             raise ConfigError(f"precision is {precision!r}; it must be single or double")
         self.potential = potential
         self.dtype = np.float32 if precision == "single" else np.float64
-        self.device = _find_device(device)
+        self.device = local_devices(device)[0] if isinstance(device, str) else device
         self.compilations = 0
         self._double = precision == "double"
         self._function = potential.compiled()
@@ -111,7 +114,7 @@ class Evaluator:
         return np.asarray(energies), np.asarray(gradient)
 
 
-def evaluator_for(potential: Potential, precision: str = "single", device: str = "auto") -> Evaluator:
+def evaluator_for(potential: Potential, precision: str = "single", device: str | jax.Device = "auto") -> Evaluator:
     """The `Evaluator` that suits the potential: one block after another, or layer by layer."""
     if potential.contract.kind == "message_passing":
         from jaxff.layered import LayeredEvaluator
@@ -120,14 +123,17 @@ def evaluator_for(potential: Potential, precision: str = "single", device: str =
     return Evaluator(potential, precision, device)
 
 
-def _find_device(name: str):
+def local_devices(name: str) -> list[jax.Device]:
+    """JAX's devices in this process for "cpu", "gpu", or "auto" (GPUs where there are any).
+
+    Raises:
+        ConfigError: unknown name, or no such device.
+    """
     import jax
 
     if name not in ("auto", "cpu", "gpu"):
         raise ConfigError(f"device is {name!r}; it must be cpu, gpu or auto")
-    if name == "auto":
-        return jax.local_devices()[0]
     try:
-        return jax.local_devices(backend=name)[0]
+        return jax.local_devices(backend=None if name == "auto" else name)
     except RuntimeError as error:
         raise ConfigError(f"device {name} was asked for, but JAX finds none here: {error}") from None

@@ -15,10 +15,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
+#include <unistd.h>
 
 using namespace LAMMPS_NS;
 
@@ -230,7 +232,23 @@ double PairJaxff::init_one(int i, int j)
 
 void PairJaxff::require(int status)
 {
-  if (status) error->one(FLERR, "pair_style jaxff: {}", python->error);
+  if (status) stop(python->error);
+}
+
+// error->one ends all ranks, but whatever is wrong mostly meets several of them at once, and each would tell. They wait in
+// turn for the one before to speak. And mpirun ends with the first rank that aborts: what that rank printed has to be
+// on its way by then.
+
+void PairJaxff::stop(const std::string &message)
+{
+  usleep(static_cast<useconds_t>(4.0e6 * comm->me / comm->nprocs));
+  try {
+    error->one(FLERR, "pair_style jaxff: {}", message);
+  } catch (...) {
+    fflush(nullptr);
+    if (comm->nprocs > 1) usleep(500000);
+    throw;
+  }
 }
 
 void PairJaxff::report(const std::string &text)

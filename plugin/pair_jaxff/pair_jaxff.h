@@ -62,6 +62,7 @@ class PairJaxff : public Pair {
   double *ghost_row(int j);
   [[noreturn]] void not_finite(int row);
   void require(int status);
+  [[noreturn]] void stop(const std::string &message);
   void report(const std::string &text);
 
   JaxffTable *python = nullptr;

@@ -4,7 +4,6 @@
 
 #include "atom.h"
 #include "comm.h"
-#include "error.h"
 #include "force.h"
 #include "neigh_list.h"
 
@@ -107,7 +106,7 @@ int PairJaxff::gather(const int *first, int n)
       if (r_squared >= cutoff_squared) continue;    // a NaN distance goes on, and is named later
       if (species[type[j]] < 0) continue;
       if (r_squared == 0.0)
-        error->one(FLERR, "pair_style jaxff: atoms {} and {} are at the same position", atom->tag[i], atom->tag[j]);
+        stop(fmt::format("atoms {} and {} are at the same position", atom->tag[i], atom->tag[j]));
       neighbor[total] = j;
       vector[3 * total] = dx;
       vector[3 * total + 1] = dy;
@@ -229,7 +228,7 @@ void PairJaxff::not_finite(int row)
   std::string who = nearest < 0
       ? "it has no neighbours"
       : fmt::format("its nearest neighbour is atom {} at a distance of {:.6g}", atom->tag[nearest], shortest);
-  error->one(FLERR, "pair_style jaxff: the energy or force of atom {} is not a finite number; {}", atom->tag[i], who);
+  stop(fmt::format("the energy or force of atom {} is not a finite number; {}", atom->tag[i], who));
 }
 
 int PairJaxff::pack_reverse_comm(int n, int first, double *buf)

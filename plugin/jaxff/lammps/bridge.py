@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from jax_models.errors import ConfigError, JaxffError
 
 if TYPE_CHECKING:
+    import jax
+
     from jaxff.evaluator import Evaluator, Workspace
 
 ABI = 2
@@ -148,7 +150,8 @@ def one_line(error: BaseException) -> str:
 def _open(settings_pointer: Any, model_pointer: Any) -> None:
     settings, model = settings_pointer.contents, model_pointer.contents
     path, precision, device = (value.decode() for value in (settings.file, settings.precision, settings.device))
-    evaluator, threads = open_evaluator(path, precision, device, settings.threads, settings.ranks_on_node)
+    ranks = settings.rank_on_node, settings.ranks_on_node
+    evaluator, threads = open_evaluator(path, precision, device, settings.threads, *ranks)
     contract = evaluator.potential.contract
     if contract.kind == "global" and settings.ranks > 1:
         raise ConfigError(
@@ -164,8 +167,10 @@ def _open(settings_pointer: Any, model_pointer: Any) -> None:
     model.handle = handle
 
 
-def open_evaluator(path: str, precision: str, device: str, threads: int, ranks_on_node: int) -> tuple[Evaluator, int]:
-    """Read a file and prepare JAX for LAMMPS: one thread a rank unless asked otherwise."""
+def open_evaluator(
+    path: str, precision: str, device: str, threads: int, rank_on_node: int = 0, ranks_on_node: int = 1
+) -> tuple[Evaluator, int]:
+    """Read a file and prepare JAX for LAMMPS: one thread a rank unless asked otherwise, and a GPU for each."""
     threads = threads or 1
     # XLA takes most of a GPU's memory at once, which the second rank on that GPU would miss.
     if ranks_on_node > 1:
@@ -179,11 +184,20 @@ def open_evaluator(path: str, precision: str, device: str, threads: int, ranks_o
     # A replaced file has another inode or time; a missing one is Potential.load's to name.
     state = os.stat(path) if os.path.exists(path) else None
     key = (os.path.abspath(path), precision, device, state and (state.st_ino, state.st_mtime_ns, state.st_size))
-    evaluator = _recent.pop(key, None) or evaluator_for(Potential.load(path), precision, device)
+    evaluator = _recent.pop(key, None) or evaluator_for(Potential.load(path), precision, device_of_rank(device, rank_on_node))
     _recent[key] = evaluator
     while len(_recent) > MOST_RECENT:
         del _recent[next(iter(_recent))]
     return evaluator, threads
+
+
+def device_of_rank(name: str, rank_on_node: int) -> jax.Device:
+    """The GPU (or CPU device) for a rank: all ranks of a node, those of other ``-partition`` replicas included, take
+    turns. A launcher that shows each rank its own GPU only (CUDA_VISIBLE_DEVICES) leaves nothing to choose."""
+    from jaxff.evaluator import local_devices
+
+    devices = local_devices(name)
+    return devices[rank_on_node % len(devices)]
 
 
 def device_name(device: Any) -> str:

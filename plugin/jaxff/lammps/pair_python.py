@@ -66,7 +66,8 @@ def load(pointer: Any, path: str, *options: str) -> None:
     _, distance_unit = _units(library.units)
     from jaxff.lammps.bridge import open_evaluator
 
-    evaluator, _ = open_evaluator(path, precision, device, threads=0, ranks_on_node=library.setting("world_size"))
+    rank, ranks = library.setting("universe_rank"), library.setting("universe_size")
+    evaluator, _ = open_evaluator(path, precision, device, threads=0, rank_on_node=rank, ranks_on_node=ranks)
     _loaded = Loaded(library, path, evaluator)
     library.command(f"variable jaxff_cutoff equal {evaluator.potential.cutoff * distance_unit!r}")
 
