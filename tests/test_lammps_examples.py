@@ -53,3 +53,11 @@ def test_mpi_gives_the_energies_of_one_rank(folder):
     options = ["-var", "size", "3", "-var", "steps", "100"]
     one, two = (run_file("in.mpi", folder, ranks=ranks, options=options) for ranks in (1, 2))
     np.testing.assert_allclose(two.value("TotEng"), one.value("TotEng"), rtol=1e-6)
+
+
+def test_green_kubo_integrates_the_heat_flux(folder):
+    outcome = run_file("in.green_kubo", folder, options=["-var", "steps", "400", "-var", "samples", "20"])
+    conductivity = float(re.search(r"conductivity: (\S+) W", outcome.output).group(1))
+    correlations = np.loadtxt(folder / "flux.dat", skiprows=4, max_rows=20)
+    assert np.isfinite(conductivity)
+    assert (correlations[0, 3:] > 0).all()
