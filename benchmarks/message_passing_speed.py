@@ -68,10 +68,10 @@ def time_torch(python: str, architecture: dict, repeats: int) -> float:
 def time_ours(architecture: dict, repeats: int) -> float:
     import numpy as np
     from ase.build import bulk
-    from jaxff import JaxffCalculator
 
     from jax_models import Contract, Potential
     from jax_models.models import build
+    from jaxff import JaxffCalculator
 
     model = build(architecture, ("Si",), 5.0)
     contract = Contract(("Si",), 5.0, layers=model.n_layers, kind=model.kind)

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+
 from jaxff.demo.dynamics import hot_crystal
 from jaxff.demo.structures import silicon
 
@@ -62,6 +63,7 @@ def in_ase(atoms, potential: Path, precision: str, steps: int) -> tuple[np.ndarr
     """The same in ASE."""
     from ase import units
     from ase.md.verlet import VelocityVerlet
+
     from jaxff import JaxffCalculator
 
     atoms.calc = JaxffCalculator(potential, precision)

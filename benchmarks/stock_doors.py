@@ -61,11 +61,11 @@ def through_lammps(potential: Path, n: int, steps: int) -> float:
 def plain(potential: Path, n: int, steps: int) -> float:
     """Seconds for energies and gradients of the same number of environments, without neighbours, gather and forces."""
     from ase.build import bulk
-    from jaxff.evaluator import Evaluator
-    from jaxff.runtime import configure
 
     from jax_models import Potential
     from jax_models.neighborhood import neighborhood_of
+    from jaxff.evaluator import Evaluator
+    from jaxff.runtime import configure
 
     configure(threads=1, asynchronous=False)
     loaded = Potential.load(potential)

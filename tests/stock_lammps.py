@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jaxff
 import numpy as np
 import pytest
 from conftest import make_potential
@@ -27,6 +26,7 @@ from potentials_from_functions import (
 )
 
 import jax_models
+import jaxff
 from jax_models import Potential
 
 LMP, MPIRUN = Path("/usr/bin/lmp"), Path("/usr/bin/mpirun.openmpi")

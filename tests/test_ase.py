@@ -10,10 +10,10 @@ from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
-from jaxff import JaxffCalculator
 from potentials_from_functions import SW_CUTOFF, stillinger_weber
 
 from jax_models import ConfigError, ModelFileError, Potential, StructureError
+from jaxff import JaxffCalculator
 
 
 def silicon(repeat=(2, 1, 1), rattle=0.1, seed=0):

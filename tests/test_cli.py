@@ -13,11 +13,11 @@ import pytest
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
-from jaxff import JaxffCalculator
-from jaxff.cli.app import main
 from potentials_from_functions import SW_CUTOFF, stillinger_weber
 
 from jax_models import Potential
+from jaxff import JaxffCalculator
+from jaxff.cli.app import main
 
 ROOT = Path(__file__).resolve().parents[1]
 ERRORS = {

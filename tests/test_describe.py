@@ -8,9 +8,9 @@ import sys
 
 import numpy as np
 import pytest
-from jaxff import describe
 
 from jax_models import ConfigError, StructureError
+from jaxff import describe
 
 
 @pytest.fixture(scope="module")

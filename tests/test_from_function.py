@@ -5,10 +5,10 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from potentials_from_functions import SW_CUTOFF, lennard_jones, stillinger_weber
 
 from jax_models import ConfigError, ModelFileError, Potential
 from jax_models.exported import ExportedModel
-from potentials_from_functions import SW_CUTOFF, lennard_jones, stillinger_weber
 
 
 def dimer(potential, r, double=True):

@@ -16,6 +16,7 @@ from potentials_from_functions import SW_CUTOFF, stillinger_weber
 
 from jax_models import Potential
 
+pytestmark = pytest.mark.slow
 SECONDS = 10.0
 """From the failure to the end of the last rank."""
 SCRIPT = """

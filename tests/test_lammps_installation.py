@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import make_potential
+from lammps_runs import BIN, run_lammps
+
 from jaxff.lammps.entry import find_libpython, find_plugin, plugin_directory
 from jaxff.lammps.launcher import mpirun
-from lammps_runs import BIN, run_lammps
 
 PLUGIN_SOURCE = Path(__file__).resolve().parents[1] / "plugin" / "pair_jaxff"
 CRYSTAL = """

@@ -15,6 +15,7 @@ from potentials_from_functions import SW_CUTOFF, stillinger_weber
 
 from jax_models import Potential
 
+pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).resolve().parents[1] / "lammps_examples"
 
 

@@ -75,6 +75,7 @@ def test_temper_with_partitions(folder):
         np.testing.assert_allclose(ours, theirs, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_neb_with_partitions(folder):
     """The path of a vacancy's hop, image by image as with LAMMPS's own sw."""
     example = (EXAMPLES / "in.neb").read_text()
@@ -111,6 +112,7 @@ def resident() -> float:
     return pages * 4096 / 1e6
 
 
+@pytest.mark.slow
 def test_many_simulations_do_not_grow(folder):
     """Forty more simulations, of sizes that alternate, take no more memory than the first twenty."""
     script = CRYSTAL.replace("0 3 0 2", "0 {n} 0 2") + PAIR.format(keywords="", file="ace.jaxff") + "\nfix 1 all nve\nrun 5\n"

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from jaxff import JaxffCalculator
 from message_passing_potentials import ARCHITECTURES, message_passing_potential
+
+from jaxff import JaxffCalculator
 
 LAYERS = {"schnet": "n_interactions", "painn": "n_interactions", "mace": "num_interactions"}
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
-from jaxff import JaxffCalculator
 from lammps_runs import BAR, EVALUATE, read_evaluation, run_lammps, write_data
 from message_passing_potentials import message_passing_potential
 from test_lammps import CUBE, SKEW, Case
+
+from jaxff import JaxffCalculator
 
 CASES = [
     Case("cube", CUBE, 40),

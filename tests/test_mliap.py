@@ -11,10 +11,10 @@ import types
 
 import numpy as np
 import pytest
-from jaxff.lammps.mliap import Unified, export_mliap, load_unified
 from mliap_data import GpuData, KokkosData, PlainData, fake_cupy, lammps_list
 
 from jax_models import ConfigError, ModelFileError, StructureError
+from jaxff.lammps.mliap import Unified, export_mliap, load_unified
 
 CUTOFF = 4.0
 STRUCTURE = [

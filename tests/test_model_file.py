@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from conftest import make_potential
 
 from jax_models import Contract, ModelFileError, Potential

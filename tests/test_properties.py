@@ -9,13 +9,13 @@ from ase.build import add_adsorbate, bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 from ase.optimize import BFGS
+from potentials_from_functions import SW_CUTOFF, stillinger_weber
+
+from jax_models import ConfigError, ConvergenceError, Potential, StructureError
 from jaxff import JaxffCalculator
 from jaxff.properties.barrier import find_barrier
 from jaxff.properties.elastic import elastic_constants
 from jaxff.properties.relaxation import relax
-from potentials_from_functions import SW_CUTOFF, stillinger_weber
-
-from jax_models import ConfigError, ConvergenceError, Potential, StructureError
 
 
 def vacancy_hop(repeat=2):

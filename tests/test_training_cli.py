@@ -14,14 +14,14 @@ import pytest
 import yaml
 from ase import Atoms
 from ase.io import read, write
-from jaxff import JaxffCalculator
-from jaxff.config import Config, default_yaml, load_config, schema
-from jaxff.io import Labels, read_structures, structure_of
 from training_data import emt_frames, labelled
 
 from jax_models import ConfigError, DatasetError, Potential
 from jax_models.training.datasets import check, elements_of, reference_energies
 from jax_models.training.settings import Settings
+from jaxff import JaxffCalculator
+from jaxff.config import Config, default_yaml, load_config, schema
+from jaxff.io import Labels, read_structures, structure_of
 
 SMALL = [
     "--set", "model.cutoff=4.2", "--set", "model.descriptor.n_channels=4", "--set", "model.descriptor.n_radial=4",

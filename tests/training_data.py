@@ -6,6 +6,7 @@ import numpy as np
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
+
 from jaxff.io import structure_of
 
 TINY = {"descriptor": {"name": "ace", "n_channels": 4, "n_radial": 4, "l_max": 1, "body_order": 3}, "readout": {"name": "mlp", "hidden": [8]}}
