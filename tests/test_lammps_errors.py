@@ -31,7 +31,7 @@ BONDED = {
 KEEP = "\nspecial_bonds lj/coul 1e-50 1e-50 1e-50"
 CASES = {
     "units": ({"units": "lj", "atoms": ""}, "cannot work in units lj; use metal, real, si or electron"),
-    "keyword": ({"pair": "pair_style jaxff precison single"}, "no keyword precison; it has precision, device and threads"),
+    "keyword": ({"pair": "pair_style jaxff precison single"}, "no keyword precison; it has precision, device, threads and exchange"),
     "no value": ({"pair": "pair_style jaxff precision"}, "keyword precision needs a value"),
     "precision": ({"pair": "pair_style jaxff precision half"}, "precision must be single or double, not half"),
     "device": ({"pair": "pair_style jaxff device tpu"}, "device must be cpu, gpu or auto, not tpu"),

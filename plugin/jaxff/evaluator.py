@@ -69,10 +69,15 @@ class Evaluator:
         self._block = 0
         self._jax = jax
 
+    @property
+    def largest_block(self) -> int:
+        """Centres that a block has at most, but for models that see the whole system."""
+        return self.cpu_block if self.device.platform == "cpu" else GPU_BLOCK
+
     def block_size(self, n_centers: int) -> int:
         """Centres to put in one workspace when ``n_centers`` are to be evaluated. Keeps its last answer while
         that wastes little; a system seen as a whole goes into one block."""
-        largest = self.cpu_block if self.device.platform == "cpu" else GPU_BLOCK
+        largest = self.largest_block
         if self.potential.contract.kind == "global":
             largest = max(n_centers, 1)
         n_centers = max(n_centers, 1)

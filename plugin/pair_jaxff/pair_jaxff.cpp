@@ -9,6 +9,7 @@
 #include "neigh_list.h"
 #include "neighbor.h"
 #include "python_host.h"
+#include "timer.h"
 #include "universe.h"
 #include "update.h"
 #include "utils.h"
@@ -260,16 +261,19 @@ void PairJaxff::report(const std::string &text)
 
 void PairJaxff::finish()
 {
-  double mine[5] = {seconds_gather, seconds_model, seconds_scatter, seconds_compile, evaluated}, sum[5];
-  MPI_Reduce(mine, sum, 5, MPI_DOUBLE, MPI_SUM, 0, world);
+  enum { NEIGHBORS, GATHER, MODEL, SCATTER, COMPILE, CENTERS, ITEMS };
+  double mine[ITEMS] = {timer->get_wall(Timer::NEIGH), seconds_gather, seconds_model, seconds_scatter, seconds_compile, evaluated};
+  double sum[ITEMS];
+  MPI_Reduce(mine, sum, ITEMS, MPI_DOUBLE, MPI_SUM, 0, world);
   int most = 0;
   MPI_Reduce(&compilations, &most, 1, MPI_INT, MPI_MAX, 0, world);
-  double total = sum[0] + sum[1] + sum[2];
-  if (comm->me == 0 && total > 0)
-    report(fmt::format("\npair_style jaxff: {:.2f} us/atom/step: gather {:.1f}%, model {:.1f}%, scatter {:.1f}%; "
+  double total = sum[NEIGHBORS] + sum[GATHER] + sum[MODEL] + sum[SCATTER];
+  if (comm->me == 0 && sum[CENTERS] > 0)
+    report(fmt::format("\npair_style jaxff: {:.2f} us/atom/step: neighbours {:.1f}%, gather {:.1f}%, model {:.1f}%, scatter {:.1f}%; "
                        "compiled {} time{} so far, {:.2f} s in this run",
-                       1e6 * total / std::max(sum[4], 1.0), 100 * sum[0] / total, 100 * sum[1] / total,
-                       100 * sum[2] / total, most, most == 1 ? "" : "s", sum[3] / comm->nprocs));
+                       1e6 * total / sum[CENTERS], 100 * sum[NEIGHBORS] / total, 100 * sum[GATHER] / total,
+                       100 * sum[MODEL] / total, 100 * sum[SCATTER] / total, most, most == 1 ? "" : "s",
+                       sum[COMPILE] / comm->nprocs));
   seconds_gather = seconds_model = seconds_scatter = seconds_compile = evaluated = 0;
 }
 

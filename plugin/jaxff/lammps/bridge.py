@@ -160,7 +160,8 @@ def _open(settings_pointer: Any, model_pointer: Any) -> None:
     handle = next(_handles)
     banner = (
         f"pair_style jaxff: {path}: {' '.join(contract.elements)}, cutoff {contract.cutoff:g} Å, {precision} precision, "
-        f"on {device_name(evaluator.device)}, {threads} thread{'s' if threads > 1 else ''} a rank"
+        f"on {device_name(evaluator.device)}, {threads} thread{'s' if threads > 1 else ''} a rank, "
+        f"{'one block' if contract.kind == 'global' else f'blocks of up to {evaluator.largest_block} atoms'}"
     )
     _models[handle] = OpenModel(evaluator, banner)
     _models[handle].describe(model)
