@@ -16,10 +16,11 @@ from ase import Atoms
 from ase.io import read, write
 from training_data import emt_frames, labelled
 
-from jax_models import ConfigError, DatasetError, Potential
+from jax_models import ConfigError, DatasetError, JaxffError, Potential
 from jax_models.training.datasets import check, elements_of, reference_energies
 from jax_models.training.settings import Settings
 from jaxff import JaxffCalculator
+from jaxff.cli.app import app
 from jaxff.config import Config, default_yaml, load_config, schema
 from jaxff.io import Labels, read_structures, structure_of
 
@@ -68,13 +69,13 @@ def test_train_writes_potential_log_and_plot(frames, tmp_path):
 
 def test_killed_training_goes_on_where_it_was(frames, tmp_path):
     write(tmp_path / "cuau.xyz", frames)
-    arguments = ["train", "cuau.xyz", "--epochs", 1500, "--set", "training.patience=1", *SMALL]
+    arguments = ["train", "cuau.xyz", "--epochs", 400, "--set", "training.patience=1", *SMALL]
     whole = jaxff(*arguments, "--out", "whole.jaxff", folder=tmp_path)
     assert whole.returncode == 0, whole.stderr
     command = [sys.executable, "-m", "jaxff.cli.app", *map(str, arguments), "--out", "part.jaxff"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     log = tmp_path / "part.jaxff.log.jsonl"
-    while not log.exists() or log.read_text().count("\n") < 100:
+    while not log.exists() or log.read_text().count("\n") < 50:
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
@@ -83,7 +84,7 @@ def test_killed_training_goes_on_where_it_was(frames, tmp_path):
     done = log.read_text().count("\n")
     resumed = jaxff(*arguments, "--out", "part.jaxff", folder=tmp_path)
     assert "resuming" in resumed.stdout
-    assert 100 <= done < log.read_text().count("\n") == 1500
+    assert 50 <= done < log.read_text().count("\n") == 400
     assert (tmp_path / "part.jaxff").read_bytes() == (tmp_path / "whole.jaxff").read_bytes()
 
 
@@ -142,7 +143,17 @@ def test_a_bad_label_is_named_with_its_frame(frames, tmp_path, number, changes, 
         check(read_structures(tmp_path / "bad.traj"))
 
 
-def test_bad_files_end_with_one_line(frames, tmp_path):
+def refusal(folder, *arguments):
+    """What `jaxff train` says, in one line, of something it cannot do."""
+    with pytest.raises(JaxffError) as caught:
+        app(["train", *map(str, arguments), "--out", str(folder / "x.jaxff")], standalone_mode=False)
+    assert not (folder / "x.jaxff").exists()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_cannot_be_trained_on_is_refused_in_one_line(frames, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.xyz").write_text("")
     (tmp_path / "junk.xyz").write_text("what is\nthis\n")
     overlapping = labelled(Atoms("Cu2", [[0, 0, 0], [0, 0, 1e-5]], cell=[9, 9, 9], pbc=True), energy=0.0, forces=np.zeros((2, 3)))
@@ -160,14 +171,9 @@ def test_bad_files_end_with_one_line(frames, tmp_path):
         (["good.xyz", "--set", "training.epochs=many"], "training.epochs"),
         (["good.xyz", "--set", "model.descriptor.l_max=99"], "l_max is 99; it must be between 0 and 6"),
     ):
-        done = jaxff("train", *arguments, "--out", "x.jaxff", folder=tmp_path)
-        assert done.returncode == 1, arguments
-        assert done.stderr.startswith("jaxff: error: "), done.stderr
-        assert message in done.stderr
-        assert done.stderr.count("\n") == 1, done.stderr
-        assert not (tmp_path / "x.jaxff").exists()
-    done = jaxff("train", "good.xyz", "--out", "nowhere/x.jaxff", folder=tmp_path)
-    assert "there is no directory nowhere" in done.stderr
+        assert message in refusal(tmp_path, *arguments)
+    with pytest.raises(JaxffError, match="there is no directory nowhere"):
+        app(["train", "good.xyz", "--out", "nowhere/x.jaxff"], standalone_mode=False)
 
 
 def test_default_configuration_is_what_no_configuration_gives(tmp_path):
@@ -221,9 +227,10 @@ def test_schema_describes_every_setting(tmp_path):
     assert Config.model_validate(yaml.safe_load(default_yaml()))
 
 
-def test_molecules_with_isolated_atoms_from_a_second_file(shared_data):
+def test_isolated_atoms_from_a_second_file_are_the_references(shared_data):
     folder = shared_data / "molecules"
-    structures = [*read_structures(folder / "ethanol_train.xyz.xz")[:20], *read_structures(folder / "ethanol_isolated_atoms.xyz.xz")]
+    molecules = [structure_of(atoms, "ethanol") for atoms in read(folder / "ethanol_train.xyz.xz", ":5")]
+    structures = [*molecules, *read_structures(folder / "ethanol_isolated_atoms.xyz.xz")]
     check(structures)
     alone = {s.symbols[0]: s.energy for s in structures if s.isolated}
     assert elements_of(structures) == ("H", "C", "O") and "N" in alone
@@ -231,7 +238,7 @@ def test_molecules_with_isolated_atoms_from_a_second_file(shared_data):
 
 
 def test_only_trustworthy_stresses_of_real_data_are_used(shared_data):
-    for name, stresses in (("mlearn/Cu_train", 0), ("mlearn/Li_train", 220), ("molecules/ethanol_test_MD", 0)):
+    for name, stresses in (("mlearn/Cu_test", 0), ("mlearn/Li_test", 25)):
         structures = read_structures(shared_data / f"{name}.xyz.xz")
         check(structures)
         assert sum(s.virial is not None for s in structures) == stresses
