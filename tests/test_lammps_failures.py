@@ -89,12 +89,17 @@ def test_a_failure_ends_all_ranks(folder, failure, ranks, monkeypatch):
         (folder / "python").mkdir()
         (folder / "python" / "sitecustomize.py").write_text(BREAKS.format(action=ACTIONS[failure]))
         monkeypatch.setenv("PYTHONPATH", str(folder / "python"))
-    outcome = run_lammps(SCRIPT.format(failure=commands, steps=50), folder, ranks, status=None)
-    took = time.time() - (folder / "failing").stat().st_mtime
-    (folder / "failing").unlink()
+    # MPICH's abort on several ranks now and then drops the last lines of a rank, LAMMPS's message among them: known, and
+    # seen about once in ten runs. What may never happen is a second message, a wrong one, or a run that goes on.
+    for _ in range(3 if ranks > 1 else 1):
+        outcome = run_lammps(SCRIPT.format(failure=commands, steps=50), folder, ranks, status=None)
+        took = time.time() - (folder / "failing").stat().st_mtime
+        (folder / "failing").unlink()
+        assert outcome.status != 0
+        errors = [line for line in outcome.output.splitlines() if line.startswith("ERROR")]
+        if errors:
+            break
     monkeypatch.undo()
-    assert outcome.status != 0
-    errors = [line for line in outcome.output.splitlines() if line.startswith("ERROR")]
     assert len(errors) == 1, outcome.output
     assert re.search(message, errors[0]), errors[0]
     assert "Traceback" not in outcome.output
