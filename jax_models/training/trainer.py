@@ -128,33 +128,36 @@ def train(
     parameters, static = eqx.partition(model, eqx.is_inexact_array)
     optimizer = soap()
     state = State(parameters, parameters, optimizer.init(parameters), parameters, jnp.zeros((), jnp.int32))
-    history: list[dict[str, Any]] = []
+    # State and history change together in one assignment: an interruption never finds one without the other.
+    reached: tuple[State, list[dict[str, Any]]] = state, []
     resumed = load_checkpoint(checkpoint, identity, state) if checkpoint is not None else None
     if resumed is not None:
-        state, history = resumed[0], resumed[1]["history"]
-        for record in history:
+        reached = resumed[0], resumed[1]["history"]
+        for record in reached[1]:
             progress and progress(record, plan.epochs)
     step, evaluate = _compiled(static, optimizer, plan), eqx.filter_jit(errors)
     criterion = validation_batches or train_batches
     saved = time.monotonic()
     try:
-        while not _finished(history, plan):
+        while not _finished(reached[1], plan):
             started = time.monotonic()
+            state, history = reached
             state, record = _epoch(len(history), state, step, prepared, shape, plan)
             found = measure(evaluate, eqx.combine(state.average, static), criterion)
             weights = settings.energy_weight, settings.force_weight, settings.stress_weight
             record |= {"validation": found, "loss": loss_of(found, *weights)}
             if record["loss"] < min((r["loss"] for r in history), default=math.inf):
                 state = eqx.tree_at(lambda s: s.best, state, state.average)
-            history.append(record | {"seconds": time.monotonic() - started})
+            reached = state, [*history, record | {"seconds": time.monotonic() - started}]
             if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
-                save_checkpoint(checkpoint, identity, state, {"history": history})
+                _save(checkpoint, identity, reached)
                 saved = time.monotonic()
-            progress and progress(history[-1], plan.epochs)
+            progress and progress(reached[1][-1], plan.epochs)
     except KeyboardInterrupt:
-        if checkpoint is not None and history:
-            save_checkpoint(checkpoint, identity, state, {"history": history})
+        if checkpoint is not None and reached[1]:
+            _save(checkpoint, identity, reached)
         raise
+    state, history = reached
     best = eqx.combine(state.best, static)
     metrics = {"train": measure(evaluate, best, train_batches)}
     if validation_batches:
@@ -171,6 +174,10 @@ def train(
     }
     potential = Potential(contract, jax.tree.map(np.asarray, best), architecture, references, origin)
     return Training(potential, history)
+
+
+def _save(checkpoint: str | os.PathLike, identity: str, reached: tuple[State, list[dict[str, Any]]]) -> None:
+    save_checkpoint(checkpoint, identity, reached[0], {"history": reached[1]})
 
 
 def _plan(settings: Settings, prepared: Sequence[Prepared], batches_per_epoch: int) -> Plan:
