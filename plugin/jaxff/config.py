@@ -33,6 +33,9 @@ class ModelConfig(BaseModel):
     cutoff: float = Field(5.0, gt=0, description="Å; neighbours at a smaller distance are seen.")
     name: str | None = Field(None, description="A message-passing architecture; null: descriptor and readout.")
     descriptor: dict[str, Any] | None = Field(None, description="Environment -> features: a name and its settings.")
+    reference_points: str | dict[str, Any] | None = Field(
+        None, description="Where environments are looked at from: a name, or a name and its settings; null: atoms."
+    )
     readout: dict[str, Any] | None = Field(None, description="Features -> energy: a name and its settings.")
     priors: list[dict[str, Any]] = Field([], description="Physics added before learning: names and their settings.")
 
@@ -175,6 +178,8 @@ def apply_override(content: dict[str, Any], override: str) -> None:
     except yaml.YAMLError:
         raise ConfigError(f"--set {override!r}: the value is not valid YAML") from None
     *sections, last = key.split(".")
+    if (sections or [last])[0] == "reference_points":  # so often changed that its section may be left out
+        sections.insert(0, "model")
     place = content
     for section in sections:
         below = place.get(section)
