@@ -19,6 +19,7 @@ from jaxff.cli.evaluate import evaluate
 from jaxff.cli.export_mliap import export_mliap
 from jaxff.cli.import_mace import import_mace
 from jaxff.cli.info import info
+from jaxff.cli.label import label
 from jaxff.cli.lmp import CONTEXT as LMP_CONTEXT
 from jaxff.cli.lmp import lmp
 from jaxff.cli.train import train
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo)
 app.command("train")(train)
+app.command("label")(label)
 app.command("config")(config)
 app.command("evaluate")(evaluate)
 app.command("info")(info)

@@ -1,0 +1,1 @@
+"""Domain knowledge: structures without labels, and what empirical potentials say of them."""

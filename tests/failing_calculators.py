@@ -1,0 +1,46 @@
+"""ASE calculators that fail as real ones do; labelling must survive them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import ClassVar
+
+import numpy as np
+from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.emt import EMT
+
+
+class Failing(EMT):
+    """EMT that fails as asked on structures with an odd number of atoms."""
+
+    implemented_properties: ClassVar[list[str]] = EMT.implemented_properties
+
+    def __init__(self, how: str):
+        super().__init__()
+        self.how = how
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        if len(atoms) % 2:
+            if self.how == "segfault":
+                print("about to go", flush=True)
+                os.kill(os.getpid(), signal.SIGSEGV)
+            elif self.how == "hang":
+                time.sleep(1000)
+            elif self.how == "diverge":
+                self.results["energy"] = np.nan
+            else:
+                raise RuntimeError("no convergence\nafter 60 steps")
+
+
+class Slow(Calculator):
+    """Energy 1, after a while."""
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        time.sleep(0.1)
+        self.results = {"energy": 1.0, "forces": np.zeros((len(atoms), 3))}
