@@ -51,3 +51,39 @@ def virial(vectors: Float[np.ndarray, "N K 3"], gradient: Float[np.ndarray, "N K
 def atomic_virials(vectors: Float[np.ndarray, "N K 3"], gradient: Float[np.ndarray, "N K 3"]) -> Float[np.ndarray, "N 3 3"]:
     """Each centre's share of the virial (eV); not symmetric atom by atom (Fan et al., PRB 92, 094301)."""
     return np.einsum("nka,nkb->nab", np.asarray(vectors, float), np.asarray(gradient, float))
+
+
+def point_sums(
+    neighborhood: Neighborhood,
+    weight: float,
+    density: Float[np.ndarray, " P"],
+    gradient: Float[np.ndarray, "P K 3"],
+    cutoff: float,
+    n_atoms: int,
+) -> dict[str, np.ndarray]:
+    """What grid points give to atoms, summed in float64: ``energies[A]``, ``forces[A, 3]`` and ``virials[A, 3, 3]``.
+
+    The points move with the cell and ``weight`` (Å^3) grows with it, so that the virial is sum of r outer g plus the
+    energy times the identity. A point's energy is shared by the atoms it sees as (1 - (r/cutoff)^2)^3.
+
+    Args:
+        neighborhood: rows are points, ``neighbors`` atoms.
+        density: eV/Å^3, and ``gradient`` its derivative, as the model gives them.
+    """
+    gradient = weight * np.asarray(gradient, float)
+    vectors = np.asarray(neighborhood.vectors, float)
+    share = np.maximum(1.0 - (vectors**2).sum(axis=2) / cutoff**2, 0.0) ** 3 * neighborhood.mask
+    # A point at the very edge, seen by rounding alone, has nothing to share.
+    share *= (weight * np.asarray(density, float) / np.maximum(share.sum(axis=1), 1e-300))[:, None]
+    flat = np.asarray(neighborhood.neighbors).ravel()
+
+    def per_atom(values):
+        return np.bincount(flat, weights=values.ravel(), minlength=n_atoms)
+
+    energies = per_atom(share)
+    virials = energies[:, None, None] * np.eye(3)
+    for a in range(3):
+        for b in range(3):
+            virials[:, a, b] += per_atom(vectors[..., a] * gradient[..., b])
+    forces = -np.stack([per_atom(gradient[..., a]) for a in range(3)], axis=1)
+    return {"energies": energies, "forces": forces, "virials": virials}

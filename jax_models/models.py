@@ -27,6 +27,8 @@ class LocalModel(eqx.Module):
 
     kind: ClassVar[str] = "local"
     n_layers: ClassVar[int] = 1
+    centers: ClassVar[str] = "atoms"
+    spacing: ClassVar[float] = 0.0
 
     descriptor: eqx.Module
     readout: eqx.Module
@@ -74,7 +76,20 @@ class PointDescriptor(eqx.Module):
 
 
 class PointModel(LocalModel):
-    """A local model whose atoms' energies are weighted sums over their reference points."""
+    """A local model that looks from reference points: the energies of atoms are weighted sums over their points.
+
+    Where the rows are points themselves (``centers`` "grid"), it gives the energy density there in eV/Å^3, less that
+    of empty space: vacuum costs nothing, and points that see no atom may be left out.
+    """
+
+    @property
+    def centers(self) -> str:
+        return self.descriptor.points.centers
+
+    @property
+    def spacing(self) -> float:
+        """Å between points of a grid; 0 where there is none."""
+        return self.descriptor.points.spacing_for(self.descriptor.inner) if self.centers == "grid" else 0.0
 
     def energies(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
         mean, scale = jax.lax.stop_gradient((self.feature_mean, self.feature_scale))
@@ -84,9 +99,17 @@ class PointModel(LocalModel):
             return weights * self.readout(features, jnp.zeros_like(environments.species))
 
         energy = self.descriptor.points.over_points(neighborhood, weighted)
+        if self.centers == "grid":
+            energy = energy - self.descriptor.points.over_points(_empty(neighborhood.vectors.dtype), weighted)
         for prior in self.priors:
             energy = energy + prior(neighborhood)
         return energy
+
+
+def _empty(dtype: Any) -> Neighborhood:
+    """One point that sees nothing."""
+    one = jnp.zeros((1, 1), jnp.int32)
+    return Neighborhood(jnp.ones((1, 1, 3), dtype), one[0] - 1, one, one > 0)
 
 
 def build(
@@ -96,8 +119,8 @@ def build(
 
     Args:
         architecture: ``{"descriptor": {"name": "ace", ...}, "readout": {"name": "mlp", ...}, "priors": [{"name": "zbl", ...}]}``
-            for a local model, with ``"reference_points": {"name": "bonds", ...}`` one that looks from there, ``{"name": "painn", ..., "priors": [...]}`` for a message-passing one; what is left out takes
-            its default.
+            for a local model, with ``"reference_points": {"name": "bonds", ...}`` one that looks from there,
+            ``{"name": "painn", ..., "priors": [...]}`` for a message-passing one; what is left out takes its default.
 
     Raises:
         ConfigError: an unknown name or setting, or one outside its range.
@@ -127,7 +150,10 @@ def build(
     networks = 1 if off_atoms else len(elements)
     readout = construct(READOUTS, "readout", architecture.get("readout", {"name": "mlp"}), n, networks, key=key_readout)
     if off_atoms:
-        return PointModel(PointDescriptor(points, descriptor), readout, priors, jnp.zeros(n), jnp.ones(n))
+        model = PointModel(PointDescriptor(points, descriptor), readout, priors, jnp.zeros(n), jnp.ones(n))
+        if model.spacing and priors:
+            raise ConfigError("priors act between atoms, which a grid's points are not; remove them, or use atoms or bonds")
+        return model
     return LocalModel(descriptor, readout, priors, jnp.zeros(n), jnp.ones(n))
 
 

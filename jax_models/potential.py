@@ -14,12 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jax_models.derivatives import atomic_virials, energies_and_gradient, forces, virial
+from jax_models.derivatives import atomic_virials, energies_and_gradient, forces, point_sums, virial
 from jax_models.elements import ATOMIC_NUMBERS
 from jax_models.errors import ConfigError, StructureError
-from jax_models.neighborhood import Neighborhood, neighborhood_of
+from jax_models.neighborhood import Neighborhood, bucket, neighborhood_of
+from jax_models.reference_points.grid_list import grid_points
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+GRID_BLOCK = 1024
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class Contract:
     """Interaction layers: an energy depends on atoms up to layers x cutoff away."""
     kind: str = "local"
     """``local``, ``message_passing`` or ``global`` (needs the whole cell)."""
+    centers: str = "atoms"
+    """What the rows of a Neighborhood are: ``atoms``, or ``grid`` for points at most ``spacing`` apart (see
+    `jax_models.reference_points.grid`), whose energies are densities in eV/Å^3."""
+    spacing: float = 0.0
+    """Å; 0 where there is no grid."""
     outputs: tuple[str, ...] = ("energy",)
     dtype: str = "float32"
     """Compute type a precision "auto" means."""
@@ -46,6 +53,24 @@ class Contract:
             raise ConfigError(f"elements must be one or more different symbols, not {list(self.elements)}")
         if not (np.isfinite(self.cutoff) and self.cutoff > 0):
             raise ConfigError(f"cutoff is {self.cutoff}; it must be a positive distance in Å")
+
+        if self.centers not in ("atoms", "grid"):
+            raise ConfigError(f"centers is {self.centers!r}; it must be atoms or grid")
+        if (self.centers == "grid") != (np.isfinite(self.spacing) and self.spacing > 0):
+            raise ConfigError(f"spacing is {self.spacing} with centers {self.centers}; a grid needs a positive one, atoms 0")
+
+    @classmethod
+    def of(cls, model: eqx.Module, elements: tuple[str, ...], cutoff: float, **others: Any) -> Contract:
+        """The contract of a model that `jax_models.models.build` made."""
+        return cls(
+            tuple(elements),
+            cutoff,
+            layers=model.n_layers,
+            kind=model.kind,
+            centers=getattr(model, "centers", "atoms"),
+            spacing=getattr(model, "spacing", 0.0),
+            **others,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -117,9 +142,11 @@ class Potential:
 
         Returns:
             ``energy`` (eV), ``energies[N]``, ``forces[N, 3]`` (eV/Å), ``virial[3, 3]`` = dE/dstrain (eV),
-            ``virials[N, 3, 3]``.
+            ``virials[N, 3, 3]``. What a grid point sees shares its energy by (1 - (r/cutoff)^2)^3.
         """
         species = self.species_of(symbols)
+        if self.contract.centers == "grid":
+            return self._evaluate_grid(np.asarray(positions, float), np.asarray(cell, float), periodic, species, double)
         with jax.enable_x64(double):
             nb = neighborhood_of(positions, cell, periodic, species, self.cutoff, np.float64 if double else np.float32)
             per_center, gradient = self._compiled(*nb)
@@ -132,6 +159,25 @@ class Potential:
             "virial": virial(nb.vectors, gradient),
             "virials": atomic_virials(nb.vectors, gradient),
         }
+
+    def _evaluate_grid(self, positions, cell, periodic, species, double: bool) -> dict[str, np.ndarray]:
+        points = grid_points(positions, cell, periodic, self.contract.spacing, self.cutoff)
+        nb = points.neighborhood(positions, cell, species, np.float64 if double else np.float32)
+        n, k = nb.mask.shape
+        # In blocks of few different sizes: structures one after another rarely have the same number of points.
+        size, width = min(bucket(max(n, 1), 64), GRID_BLOCK), bucket(k)
+        found = []
+        for start in range(0, n, size):
+            rows = slice(start, min(start + size, n))
+            room = (0, size - (rows.stop - start)), (0, width - k)
+            block = [np.pad(field[rows], [*room[: field.ndim], (0, 0)][: field.ndim]) for field in nb[:4]]
+            with jax.enable_x64(double):
+                density, gradient = self._compiled(*block)
+            found.append((np.asarray(density)[: rows.stop - start], np.asarray(gradient)[: rows.stop - start, :k]))
+        density, gradient = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        sums = point_sums(nb, points.weight, density, gradient, self.cutoff, len(species))
+        sums["energies"] += self.reference_energies[species]
+        return {"energy": sums["energies"].sum(), **sums, "virial": sums["virials"].sum(axis=0)}
 
     def save(self, path: str | os.PathLike) -> None:
         """Write a ``.jaxff`` file, replacing an old one only when the new one is complete."""

@@ -42,7 +42,7 @@ def make_potential(elements=("Si",), cutoff=4.0, seed=1, architecture=None):
     )
     model = eqx.tree_at(lambda m: m.readout, model, filled)
     energies = np.arange(1.0, 1.0 + len(elements)) * -4.0
-    return Potential(Contract(tuple(elements), cutoff), model, architecture, energies)
+    return Potential(Contract.of(model, elements, cutoff), model, architecture, energies)
 
 
 @pytest.fixture(scope="session")

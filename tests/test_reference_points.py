@@ -178,7 +178,7 @@ def test_the_same_in_lammps(tmp_path, ranks):
 
 def test_bad_settings():
     for points, message in (
-        ({"name": "corners"}, "unknown reference points 'corners'; choose from atoms, bonds"),
+        ({"name": "corners"}, "unknown reference points 'corners'; choose from atoms, bonds, grid"),
         ({"name": "bonds", "bond_cutoff": 9.0}, "at most the cutoff, 5.0"),
         ({"name": "atoms", "bond_cutoff": 2.0}, "atoms has no setting bond_cutoff"),
     ):

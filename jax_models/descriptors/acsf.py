@@ -17,6 +17,7 @@ from jax_models.basis.cutoff import cosine_cutoff
 from jax_models.basis.directions import distances_and_directions
 from jax_models.errors import ConfigError
 from jax_models.neighborhood import Neighborhood
+from jax_models.reference_points.grid import coarsest_for_gaussians
 
 
 class ACSF(eqx.Module):
@@ -84,6 +85,12 @@ class ACSF(eqx.Module):
         self.g3_params = tuple(row[0] for row in _rows("g3_params", "kappa", [[value] for value in g3_params or ()]))
         self.g4_params = _rows("g4_params", "eta, zeta, lambda", g4_params)
         self.g5_params = _rows("g5_params", "eta, zeta, lambda", g5_params or ())
+
+    @property
+    def largest_spacing(self) -> float:
+        """Å between the points of a grid that still sample the narrowest function."""
+        eta = max([1e-3, *(row[0] for row in self.g2_params + self.g4_params + self.g5_params)])
+        return coarsest_for_gaussians(np.array([np.sqrt(0.5 / eta)]), np.ones(1))
 
     @property
     def n_features(self) -> int:

@@ -29,6 +29,7 @@ from jax_models.basis.directions import distances_and_directions
 from jax_models.basis.radial import chebyshev
 from jax_models.errors import ConfigError
 from jax_models.neighborhood import Neighborhood
+from jax_models.reference_points.grid import coarsest_for_gaussians
 
 ROUNDING = 0.01
 """The root of the squared norm is rounded off below this share of the most that one atom can give."""
@@ -96,6 +97,17 @@ class GMP(eqx.Module):
     @property
     def n_features(self) -> int:
         return sum(1 if n == -1 else len(self.sigmas) for n in self.orders)
+
+    @property
+    def largest_spacing(self) -> float:
+        """Å between the points of a grid that still sample the sharpest of the element densities and probes."""
+        sharpest = 0.0 if -1 in self.orders else min(self.sigmas)
+        found = []
+        for element in self.elements:
+            beta, amplitude = element_densities()[element]
+            shares = amplitude * (np.pi / beta) ** 1.5
+            found.append(coarsest_for_gaussians(np.sqrt(0.5 / beta + sharpest**2), shares))
+        return min(found)
 
     def __call__(self, neighborhood: Neighborhood) -> Float[Array, "N F"]:
         r, direction = distances_and_directions(neighborhood)

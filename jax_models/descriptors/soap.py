@@ -22,6 +22,7 @@ from jax_models.basis.radial import chebyshev
 from jax_models.descriptors.soap_basis import radial_series, reach
 from jax_models.errors import ConfigError
 from jax_models.neighborhood import Neighborhood
+from jax_models.reference_points.grid import coarsest_for_gaussians
 
 COMPRESSIONS = ("off", "mu2", "mu1nu1", "crossover")
 WEIGHTINGS = {"poly": ("c", "m", "r0"), "pow": ("c", "d", "m", "r0"), "exp": ("c", "d", "r0")}
@@ -129,6 +130,11 @@ class SOAP(eqx.Module):
         ), settings
 
     @property
+    def largest_spacing(self) -> float:
+        """Å between the points of a grid that still sample products of two of the atoms' Gaussians."""
+        return coarsest_for_gaussians(np.array([self.basis[4] / np.sqrt(2.0)]), np.ones(1))
+
+    @property
     def n_features(self) -> int:
         n, rows = self.n_max, self.n_max * self.elements
         pairs = {
@@ -234,9 +240,10 @@ def _selection(elements: int, n_max: int, l_max: int, compression: str) -> tuple
                     else:
                         pairs = [(z * n_max + n, other * n_max + k) for k in range(n if other == z else 0, n_max)]
                     wanted += [(degree * rows + a) * columns + b for a, b in pairs]
-    index = np.array(wanted)
-    inverse = np.full((l_max + 1) * rows * columns, len(index))
-    inverse[index] = np.arange(len(index))
+    # int32: tracing is cached by JAX, and 64-bit indices do not fit between double and single precision.
+    index = np.array(wanted, np.int32)
+    inverse = np.full((l_max + 1) * rows * columns, len(index), np.int32)
+    inverse[index] = np.arange(len(index), dtype=np.int32)
     return index, inverse
 
 

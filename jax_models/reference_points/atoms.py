@@ -9,6 +9,7 @@ class Atoms:
     """Each atom is a point of weight one; its energy depends on its own element's parameters."""
 
     defaults: ClassVar[dict] = {}
+    centers: ClassVar[str] = "atoms"
 
     def __init__(self, cutoff: float):
         self.descriptor_cutoff = cutoff

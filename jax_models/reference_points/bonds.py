@@ -40,6 +40,7 @@ class Bonds(eqx.Module):
     descriptor_cutoff: float = eqx.field(static=True)
 
     defaults: ClassVar[dict] = {"bond_cutoff": None}
+    centers: ClassVar[str] = "atoms"
 
     def __init__(self, cutoff: float, *, bond_cutoff: float | None = None):
         bond_cutoff = 0.8 * cutoff if bond_cutoff is None else bond_cutoff

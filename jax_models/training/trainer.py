@@ -192,6 +192,6 @@ def finished(
         "data_sha256": fingerprint([*data.structures, *data.validation]),
         **(provenance or {}),
     }
-    contract = Contract(data.elements, cutoff, layers=model.n_layers, kind=model.kind)
+    contract = Contract.of(model, data.elements, cutoff)
     potential = Potential(contract, jax.tree.map(np.asarray, model), architecture, data.references, origin)
     return Training(potential, history)

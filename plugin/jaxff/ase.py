@@ -16,6 +16,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from jax_models import ConfigError, ModelFileError, Potential, StructureError
 from jax_models.neighborhood import bucket
 from jaxff.evaluator import Evaluator, Workspace, evaluator_for
+from jaxff.grid_system import GridSystem
 from jaxff.layered import LayeredEvaluator, LayeredWorkspace
 from jaxff.runtime import configure
 from jaxff.skin_list import SkinList
@@ -72,7 +73,7 @@ class JaxffCalculator(Calculator):
         configure()
         self.evaluator = _shared_evaluator(potential, precision, device)
         self.potential = self.evaluator.potential
-        self._list = SkinList(self.potential.cutoff, float(skin))
+        self._list = _list_for(self.evaluator, float(skin))
         self._numbers = np.zeros(0, int)
         self._species = np.zeros(0, np.int32)
         self._blocks: list[tuple[slice, Workspace]] = []
@@ -88,7 +89,7 @@ class JaxffCalculator(Calculator):
         copy = object.__new__(type(self))
         Calculator.__init__(copy)
         copy.evaluator, copy.potential = self.evaluator, self.potential
-        copy._list = SkinList(self._list.cutoff, self._list.skin)
+        copy._list = _list_for(self.evaluator, self._list.skin)
         copy._numbers, copy._species, copy._blocks, copy._width = np.zeros(0, int), np.zeros(0, np.int32), [], 0
         return copy
 
@@ -109,6 +110,9 @@ class JaxffCalculator(Calculator):
         """Evaluate ``atoms``; see the class for what is given and raised."""
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms
+        if isinstance(self._list, GridSystem):
+            self._calculate_on_grid(atoms, properties)
+            return
         self._update(atoms)
         energies = np.empty(len(atoms))
         if isinstance(self.evaluator, LayeredEvaluator):
@@ -134,12 +138,28 @@ class JaxffCalculator(Calculator):
                 virials = np.einsum("ank,bnk->nab", self._vectors, self._gradient)
                 self.results["stresses"] = full_3x3_to_voigt_6_stress(virials / volume)
 
+    def _calculate_on_grid(self, atoms: Atoms, properties) -> None:
+        self._update_species(atoms)
+        found = self._list.evaluate(atoms.positions, atoms.cell.array, atoms.pbc, self._species)
+        energies = found["energies"] + self.potential.reference_energies[self._species]
+        self.results = {"energy": energies.sum(), "energies": energies, "forces": found["forces"]}
+        self.results["free_energy"] = self.results["energy"]
+        volume = abs(np.linalg.det(atoms.cell.array))
+        if volume > 1e-8:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(found["virials"].sum(axis=0) / volume)
+            if "stresses" in properties:
+                self.results["stresses"] = full_3x3_to_voigt_6_stress(found["virials"] / volume)
+
+    def _update_species(self, atoms: Atoms) -> bool:
+        if np.array_equal(atoms.numbers, self._numbers):
+            return False
+        self._species = self.potential.species_of(atoms.get_chemical_symbols())
+        self._numbers = atoms.numbers.copy()
+        return True
+
     def _update(self, atoms: Atoms) -> None:
         """Species, neighbour list and, where either changed, the arrays made from them."""
-        new_species = not np.array_equal(atoms.numbers, self._numbers)
-        if new_species:
-            self._species = self.potential.species_of(atoms.get_chemical_symbols())
-            self._numbers = atoms.numbers.copy()
+        new_species = self._update_species(atoms)
         rebuilt = self._list.update(atoms.positions, atoms.cell.array, atoms.pbc)
         if rebuilt or new_species:
             self._allocate()
@@ -214,6 +234,12 @@ class JaxffCalculator(Calculator):
             k = int(np.argmin(near))
             text += f"; its nearest neighbour is atom {self._list.neighbors[atom, k]}, {np.sqrt(near[k]):.3g} Å away"
         return text
+
+
+def _list_for(evaluator: Evaluator, skin: float) -> SkinList | GridSystem:
+    if evaluator.potential.contract.centers == "grid":
+        return GridSystem(evaluator, skin)
+    return SkinList(evaluator.potential.cutoff, skin)
 
 
 def _shared_evaluator(potential: str | os.PathLike | Potential, precision: str, device: str) -> Evaluator:

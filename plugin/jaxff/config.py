@@ -190,6 +190,8 @@ def apply_override(content: dict[str, Any], override: str) -> None:
         place = below
     place[last] = value
     part = content.get("model")
+    if isinstance(part, dict) and isinstance(part.get("reference_points"), str):
+        part["reference_points"] = {"name": part["reference_points"]}
     if isinstance(part, dict) and isinstance(part.get("descriptor"), dict):
         part["descriptor"].setdefault("name", "ace")
     if isinstance(part, dict) and isinstance(part.get("readout"), dict):

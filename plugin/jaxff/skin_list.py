@@ -53,18 +53,29 @@ class SkinList:
         strain since then and u the largest displacement on top of it."""
         if self._built is None or self.skin == 0.0:
             return False
-        old_positions, old_cell, old_periodic = self._built
-        if positions.shape != old_positions.shape or not np.array_equal(periodic, old_periodic):
-            return False
-        shrinkage = 1.0
-        if periodic.any() and not np.array_equal(cell, old_cell):
-            cell, old_cell = complete_cell(cell, periodic), complete_cell(old_cell, periodic)
-            if not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < 1e-8:
-                return False
-            strain = np.linalg.solve(old_cell, cell)
-            old_positions = old_positions @ strain
-            shrinkage = np.linalg.norm(np.linalg.inv(strain), 2)
-        moved = positions - old_positions
-        moved = np.sqrt(np.einsum("ia,ia->i", moved, moved).max(initial=0.0))
-        # Comparing with NaN is False: positions that are not finite lead to a build, which names them.
+        moved, shrinkage = largest_move(self._built, positions, cell, periodic)
         return bool((self.cutoff + 2.0 * moved) * shrinkage <= self.cutoff + self.skin)
+
+
+def largest_move(
+    built: tuple[np.ndarray, np.ndarray, np.ndarray],
+    positions: Float[np.ndarray, "N 3"],
+    cell: Float[np.ndarray, "3 3"],
+    periodic: np.ndarray,
+) -> tuple[float, float]:
+    """The largest displacement (Å) of an atom since ``built`` (positions, cell, periodic), on top of the strain h of the
+    cell, and the norm of h^-1. Infinite, or NaN, where the two cannot be compared."""
+    old_positions, old_cell, old_periodic = built
+    if positions.shape != old_positions.shape or not np.array_equal(periodic, old_periodic):
+        return np.inf, 1.0
+    shrinkage = 1.0
+    if periodic.any() and not np.array_equal(cell, old_cell):
+        cell, old_cell = complete_cell(cell, periodic), complete_cell(old_cell, periodic)
+        if not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < 1e-8:
+            return np.inf, 1.0
+        strain = np.linalg.solve(old_cell, cell)
+        old_positions = old_positions @ strain
+        shrinkage = float(np.linalg.norm(np.linalg.inv(strain), 2))
+    moved = positions - old_positions
+    # Comparing with NaN is False: positions that are not finite lead to a build, which names them.
+    return float(np.sqrt(np.einsum("ia,ia->i", moved, moved).max(initial=0.0))), shrinkage

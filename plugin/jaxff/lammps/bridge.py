@@ -157,6 +157,8 @@ def _open(settings_pointer: Any, model_pointer: Any) -> None:
         raise ConfigError(
             f"{path} is a {contract.kind.replace('_', '-')} potential, which runs on one rank only, not on {settings.ranks}"
         )
+    if contract.centers != "atoms":
+        raise ConfigError(f"{path} looks from the points of a grid, which pair_style jaxff cannot do yet")
     handle = next(_handles)
     banner = (
         f"pair_style jaxff: {path}: {' '.join(contract.elements)}, cutoff {contract.cutoff:g} Å, {precision} precision, "

@@ -94,6 +94,8 @@ class Unified:
             raise ConfigError(
                 f"{path} is a {contract.kind.replace('_', '-')} potential; pair_style mliap runs local ones only"
             )
+        if contract.centers != "atoms":
+            raise ConfigError(f"{path} looks from the points of a grid; pair_style mliap runs atom-centred potentials only")
         self.interface = None
         self.element_types = list(contract.elements)
         self.ndescriptors = 1

@@ -99,6 +99,10 @@ class _Potential:
             raise ConfigError("no potential is loaded: before pair_style, give the two `python load ...` lines")
         self.library, self.evaluator, self.path = _loaded.library, _loaded.evaluator, _loaded.path
         self.potential = self.evaluator.potential
+        if self.potential.contract.centers != "atoms":
+            raise ConfigError(
+                f"{self.path} looks from the points of a grid; pair_style python runs atom-centred potentials only"
+            )
         self.types: dict[int, int] = {}
 
     @stops_lammps
