@@ -194,7 +194,7 @@ def test_overrides_win_over_the_file(tmp_path):
     assert (config.model.cutoff, config.data.energy_key) == (6.0, "REF")
     assert config.model.architecture() == {"descriptor": {"name": "acsf"}}
     points = load_config(overrides=["reference_points=bonds"]).model.architecture()["reference_points"]
-    assert points == load_config(overrides=["model.reference_points=bonds"]).model.reference_points == "bonds"
+    assert points == load_config(overrides=["model.reference_points=bonds"]).model.reference_points == {"name": "bonds"}
     named = load_config(tmp_path / "c.yaml", model="ace", overrides=["model.descriptor.l_max=2"])
     assert named.model.architecture() == {"descriptor": {"name": "ace", "l_max": 2}}
     assert load_config(model="schnet").model.architecture() == {"name": "schnet"}

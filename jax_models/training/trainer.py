@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from jax_models.errors import ConfigError
 from jax_models.models import build, completed
 from jax_models.potential import Contract, Potential
 from jax_models.training.batches import Batch, Prepared, Shape, common_shape, prepare, shuffled_batches
@@ -114,6 +115,8 @@ def train(
     """
     settings = settings or Settings()
     data = labelled(structures, cutoff, settings, validation)
+    if getattr(build(architecture, data.elements, cutoff), "centers", "atoms") == "grid":
+        raise ConfigError("models that look from a grid cannot be trained yet; use atoms or bonds")
     model = normalised(build(architecture, data.elements, cutoff, settings.seed), data.train_batches)
     architecture = completed(architecture)
     objective = Supervised(data, settings)
