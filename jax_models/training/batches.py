@@ -53,8 +53,10 @@ class Prepared:
         return len(self.species)
 
 
-def prepare(structure: Structure, elements: Sequence[str], references: Float[np.ndarray, " S"], cutoff: float) -> Prepared:
-    """Neighbours, and the energy left for the model to learn.
+def prepare(
+    structure: Structure, elements: Sequence[str], references: Float[np.ndarray, " S"], cutoff: float, dtype: type = np.float32
+) -> Prepared:
+    """Neighbours, and the energy left for the model to learn; vectors are cast to ``dtype``.
 
     Raises:
         DatasetError: an element not in ``elements``, atoms at the same place, an unusable cell.
@@ -79,7 +81,7 @@ def prepare(structure: Structure, elements: Sequence[str], references: Float[np.
     if forces is None and structure.isolated:
         forces = np.zeros((1, 3))
     reverse = _reverse(i, j, shifts, neighbors.shape)
-    return Prepared(vectors.astype(np.float32), neighbors, mask, reverse, species, energy, forces, structure.virial)
+    return Prepared(vectors.astype(dtype), neighbors, mask, reverse, species, energy, forces, structure.virial)
 
 
 def _reverse(i, j, shifts, shape: tuple[int, int]) -> Int[np.ndarray, "N K 2"]:
@@ -137,14 +139,15 @@ def shuffled_batches(prepared: Sequence[Prepared], shape: Shape, seed: int, epoc
 
 
 def pack(members: Sequence[Prepared], shape: Shape) -> Batch:
-    """One batch of NumPy arrays in float32."""
+    """One batch of NumPy arrays, in the type of the members' vectors."""
     a, k, b = shape.atoms, shape.neighbors, shape.structures
-    vectors, mask = np.zeros((a, k, 3), np.float32), np.zeros((a, k), bool)
+    dtype = members[0].vectors.dtype
+    vectors, mask = np.zeros((a, k, 3), dtype), np.zeros((a, k), bool)
     neighbors, species, structure = np.zeros((a, k), np.int32), np.zeros(a, np.int32), np.full(a, b, np.int32)
     reverse = np.zeros((a, k), np.int32)
-    forces, force_weight = np.zeros((a, 3), np.float32), np.zeros(a, np.float32)
-    energy, energy_weight, n_atoms = np.zeros(b, np.float32), np.zeros(b, np.float32), np.ones(b, np.float32)
-    virial, virial_weight = np.zeros((b, 3, 3), np.float32), np.zeros(b, np.float32)
+    forces, force_weight = np.zeros((a, 3), dtype), np.zeros(a, dtype)
+    energy, energy_weight, n_atoms = np.zeros(b, dtype), np.zeros(b, dtype), np.ones(b, dtype)
+    virial, virial_weight = np.zeros((b, 3, 3), dtype), np.zeros(b, dtype)
     start = 0
     for number, p in enumerate(members):
         n, width = p.mask.shape

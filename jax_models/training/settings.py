@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import Field, asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from jax_models.errors import ConfigError
 
@@ -13,9 +13,12 @@ def setting(default: Any, description: str, **bounds: float) -> Any:
     return field(default=default, metadata={"description": description, "bounds": bounds})
 
 
+METHODS = ("gradient", "linear")
+
+
 @dataclass(frozen=True)
 class Settings:
-    """Settings of the gradient trainer.
+    """Settings of the trainers.
 
     Raises:
         ConfigError: a value outside its range.
@@ -25,6 +28,12 @@ class Settings:
         0.005
     """
 
+    method: Literal["gradient", "linear"] | None = setting(
+        None, "gradient, or linear: least squares for a linear readout. null: linear for whole-cell models, else gradient."
+    )
+    ridge: float | None = setting(
+        None, "Ridge strength of the linear method, of the largest eigenvalue; null: the one that cross-validates best.", ge=0
+    )
     seed: int = setting(0, "Seeds the parameters, the validation split and the order of the batches.", ge=0)
     epochs: int | None = setting(
         None, "Passes over the data; null: as many as make `neighbor_visits`, between 20 and 1000.", ge=1
@@ -50,6 +59,8 @@ class Settings:
     def __post_init__(self):
         for item in fields(self):
             _check(item, getattr(self, item.name))
+        if self.method not in (None, *METHODS):
+            raise ConfigError(f"training.method is {self.method!r}; it must be {' or '.join(METHODS)}, or null")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

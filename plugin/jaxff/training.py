@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -21,7 +23,10 @@ from jaxff.config import Config
 from jaxff.io import Labels, read_structures
 from jaxff.plots import save
 from jaxff.runtime import configure
-from jaxff.training_plot import training_curve
+from jaxff.training_plot import ridge_curve, training_curve
+
+if TYPE_CHECKING:
+    from jax_models.training.trainer import Training
 
 
 def train_files(
@@ -39,8 +44,6 @@ def train_files(
     if not out.parent.is_dir():
         raise ModelFileError(f"cannot write {out}: there is no directory {out.parent}")
     configure()
-    from jax_models.training.trainer import train
-
     labels = Labels(**config.data.model_dump())
     structures = [s for path in paths for s in read_structures(path, labels)]
     held_out = [s for path in validation for s in read_structures(path, labels)] or None
@@ -48,32 +51,54 @@ def train_files(
         raise DatasetError(f"there are no atoms in {', '.join(map(str, paths))}")
     console.print(_describe(structures), highlight=False)
     checkpoint, log = Path(f"{out}.checkpoint"), Path(f"{out}.log.jsonl")
-    if checkpoint.exists():
-        console.print(f"resuming from {checkpoint}")
     provenance = {
         "data": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in [*paths, *validation]},
         "versions": {name: version(name) for name in ("jax", "numpy", "equinox", "optax")} | {"python": platform.python_version()},
     }
+    given = structures, config.model.architecture(), config.model.cutoff, config.settings()
+    if config.settings().method == "linear":
+        result, drawn = _fit_linear(given, held_out, provenance, console, log)
+    else:
+        result, drawn = _train_by_gradient(given, held_out, provenance, console, log, checkpoint)
+    result.potential.save(out)
+    checkpoint.unlink(missing_ok=True)
+    save(drawn, f"{out}.training.png")
+    console.print(_table(result.potential.provenance["metrics"], out))
+    return result.potential
+
+
+def _train_by_gradient(given, held_out, provenance, console: Console, log: Path, checkpoint: Path) -> tuple[Training, Figure]:
+    from jax_models.training.trainer import train
+
+    if checkpoint.exists():
+        console.print(f"resuming from {checkpoint}")
     with _Watch(console, log) as watch:
         try:
-            result = train(
-                structures,
-                config.model.architecture(),
-                config.model.cutoff,
-                config.settings(),
-                validation=held_out,
-                checkpoint=checkpoint,
-                progress=watch,
-                provenance=provenance,
-            )
+            result = train(*given, validation=held_out, checkpoint=checkpoint, progress=watch, provenance=provenance)
         except KeyboardInterrupt:
             console.print("interrupted: the same command resumes here")
             raise
-    result.potential.save(out)
-    checkpoint.unlink(missing_ok=True)
-    save(training_curve(result.history), f"{out}.training.png")
-    console.print(_table(result.potential.provenance["metrics"], out))
-    return result.potential
+    return result, training_curve(result.history)
+
+
+def _fit_linear(given, held_out, provenance, console: Console, log: Path) -> tuple[Training, Figure]:
+    from jax_models.model_file import write_atomically
+    from jax_models.training.linear import train_linear
+
+    with structure_bar(console, "equations") as progress:
+        result = train_linear(*given, validation=held_out, progress=progress, provenance=provenance)
+    write_atomically(log, "".join(json.dumps(record) + "\n" for record in result.history).encode())
+    console.print(f"ridge strength {result.potential.provenance['ridge']:.1e}", highlight=False)
+    return result, ridge_curve(result.history)
+
+
+@contextmanager
+def structure_bar(console: Console, text: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar over structures, and the function that moves it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(text, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 class _Watch:

@@ -27,3 +27,19 @@ def training_curve(history: list[dict[str, Any]]) -> Figure:
         axes.set_ylabel(label)
     axes.legend(fontsize="small")
     return figure
+
+
+def ridge_curve(history: list[dict[str, Any]]) -> Figure:
+    """Loss on the data fitted, and on the parts left out in turn, against the strength of the ridge penalty."""
+    figure = Figure(figsize=(4.6, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    strengths = [record["ridge"] for record in history]
+    for key, label in (("training_loss", "fitted"), ("validation_loss", "left out")):
+        axes.plot(strengths, [record[key] for record in history], "o-", markersize=3, label=label)
+    if len(history) > 1:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    axes.set_xlabel("ridge strength")
+    axes.set_ylabel("loss")
+    axes.legend()
+    return figure

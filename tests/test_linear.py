@@ -1,0 +1,131 @@
+"""The linear trainer finds the least-squares fit, from whatever labels there are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import make_potential
+from training_data import emt_frames, emt_structures
+
+from jax_models import ConfigError
+from jax_models.training.equations import parameters_of
+from jax_models.training.least_squares import cross_validated, folds_of, loss, triangle
+from jax_models.training.linear import pose, train_linear
+from jax_models.training.settings import Settings
+
+ARCHITECTURE = {"descriptor": {"name": "ace", "n_channels": 2, "n_radial": 3, "l_max": 1, "body_order": 3}}
+LINEAR = {**ARCHITECTURE, "readout": {"name": "linear"}}
+
+
+@pytest.fixture(scope="module")
+def structures():
+    return emt_structures(12)
+
+
+def relabelled(structures, potential):
+    """The structures with ``potential``'s own energies, forces and virials as labels."""
+    result = []
+    for s in structures:
+        found = potential.evaluate(s.positions, s.cell, s.periodic, list(s.symbols))
+        result.append(replace(s, energy=float(found["energy"]), forces=found["forces"], virial=found["virial"]))
+    return result
+
+
+def test_labels_of_a_linear_model_are_found_again(structures):
+    elements = pose(structures, LINEAR, 4.0, Settings()).contract.elements
+    teacher = make_potential(elements, 4.0, seed=0, architecture=LINEAR)
+    labelled = relabelled(structures, teacher)
+    result = train_linear(labelled[:8], ARCHITECTURE, 4.0, Settings(ridge=0.0), validation=labelled[8:])
+    errors = result.potential.provenance["metrics"]["validation"]
+    assert errors["energy_rmse"] < 1e-7
+    assert errors["force_rmse"] < 1e-7
+    assert errors["virial_rmse"] < 1e-7
+    assert result.potential.architecture["readout"] == {"name": "linear"}
+
+
+def test_rows_are_what_the_potential_gives(structures):
+    """Energy, forces and virial of the equations are those of the finished potential; its loss is the gradient trainer's."""
+    from jax_models.training.equations import equations
+
+    problem = pose(structures[:3], {**LINEAR, "priors": [{"name": "zbl"}]}, 4.0, Settings())
+    parameters = np.random.default_rng(0).normal(scale=0.1, size=problem.n_parameters)
+    potential = problem.potential(parameters, {})
+    np.testing.assert_allclose(parameters_of(potential.model), parameters)
+    for s, found in zip(structures, equations(problem.model, problem.prepared, True, True), strict=False):
+        values = potential.evaluate(s.positions, s.cell, s.periodic, list(s.symbols))
+        n = len(s)
+        expected = [(values["energy"] - s.energy) / n, *np.ravel(values["forces"] - s.forces), *np.ravel(values["virial"] - s.virial) / n]
+        np.testing.assert_allclose(found.matrix @ parameters - found.target, expected, atol=1e-9)
+    weights = Settings()
+    metrics = potential.provenance["metrics"]["train"]
+    expected = sum(w * metrics[f"{k}_rmse"] ** 2 for w, k in ((weights.energy_weight, "energy"), (1.0, "force"), (10.0, "virial")))
+    assert sum(loss(rows, parameters) for rows in problem.rows()) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_fit_is_the_minimum_and_the_ridge_is_chosen_by_left_out_data(structures):
+    problem = pose(structures, LINEAR, 4.0, Settings())
+    rows = list(problem.rows())
+    stacked = np.concatenate(rows)
+    best = np.linalg.lstsq(stacked[:, :-1], stacked[:, -1], rcond=1e-13)[0]
+    plain = cross_validated([triangle(rows, stacked.shape[1])], [0.0])
+    assert loss(stacked, plain.parameters) == pytest.approx(loss(stacked, best), rel=1e-6)
+    result = train_linear(structures, LINEAR, 4.0)
+    losses = {record["ridge"]: record["validation_loss"] for record in result.history}
+    assert losses[result.potential.provenance["ridge"]] == min(losses.values())
+    # By hand, for one strength: fit without a fold, measure on it.
+    folds = folds_of([s.group for s in structures], 8, 0)
+    strength, expected = 1e-6, 0.0
+    for fold in range(8):
+        train = np.concatenate([r for r, f in zip(rows, folds, strict=True) if f != fold])
+        normal = train[:, :-1].T @ train[:, :-1]
+        normal += strength * np.linalg.eigvalsh(normal)[-1] * np.eye(len(normal))
+        parameters = np.linalg.solve(normal, train[:, :-1].T @ train[:, -1])
+        expected += sum(loss(r, parameters) for r, f in zip(rows, folds, strict=True) if f == fold)
+    assert losses[min(losses, key=lambda s: abs(np.log(s / strength)))] == pytest.approx(expected, rel=1e-4)
+
+
+def test_energies_alone_suffice(structures):
+    bare = [replace(s, forces=None, virial=None) for s in structures]
+    found = train_linear(bare, ARCHITECTURE, 4.0).potential
+    unasked = train_linear(structures, ARCHITECTURE, 4.0, Settings(force_weight=0, stress_weight=0)).potential
+    np.testing.assert_allclose(parameters_of(found.model), parameters_of(unasked.model), rtol=1e-6, atol=1e-9)
+    assert set(found.provenance["metrics"]["train"]) == {"energy_rmse", "energy_mae"}
+
+
+def test_bonds_as_reference_points_and_the_file(structures, tmp_path):
+    from jax_models import Potential
+
+    architecture = {"descriptor": {"name": "chebyshev", "radial_n": 3, "angular_n": 2}, "reference_points": "bonds"}
+    potential = train_linear(structures, architecture, 4.0).potential
+    potential.save(tmp_path / "bonds.jaxff")
+    again = Potential.load(tmp_path / "bonds.jaxff")
+    s = structures[0]
+    given = s.positions, s.cell, s.periodic, list(s.symbols)
+    np.testing.assert_allclose(again.evaluate(*given)["forces"], potential.evaluate(*given)["forces"], atol=1e-12)
+
+
+def test_models_that_are_not_linear_are_refused(structures):
+    with pytest.raises(ConfigError, match="readout mlp: set model.readout.name=linear"):
+        train_linear(structures, {**ARCHITECTURE, "readout": {"name": "mlp"}}, 4.0)
+    with pytest.raises(ConfigError, match="a message-passing network"):
+        train_linear(structures, {"name": "painn"}, 4.0)
+    with pytest.raises(ConfigError, match="training.method is 'lars'"):
+        Settings(method="lars")
+
+
+def test_jaxff_train_linear(tmp_path):
+    from ase.io import write
+    from typer.testing import CliRunner
+
+    from jaxff.cli.app import app
+
+    write(tmp_path / "data.xyz", emt_frames(12, alloy=False))
+    options = ["--set", "training.method=linear", "--set", "model.descriptor={name: ace, n_channels: 2, l_max: 1}"]
+    done = CliRunner().invoke(app, ["train", str(tmp_path / "data.xyz"), "--out", str(tmp_path / "cu.jaxff"), *options])
+    assert done.exit_code == 0, done.output
+    assert "ridge strength" in done.output
+    log = (tmp_path / "cu.jaxff.log.jsonl").read_text().splitlines()
+    assert len(log) > 10
+    assert (tmp_path / "cu.jaxff.training.png").exists()
