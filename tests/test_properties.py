@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ase import units
+from ase import Atoms, units
 from ase.build import add_adsorbate, bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 from ase.optimize import BFGS
+from message_passing_potentials import message_passing_potential
 from potentials_from_functions import SW_CUTOFF, stillinger_weber
 
 from jax_models import ConfigError, ConvergenceError, Potential, StructureError
@@ -68,6 +69,78 @@ def test_internal_relaxation_in_silicon():
     single = bulk("Si", a=5.5, cubic=True)
     single.calc = JaxffCalculator(atoms.calc.potential, "single")
     np.testing.assert_allclose(elastic_constants(single).constants, result.constants, atol=0.5)
+
+
+def crystal_of(name):
+    """A potential and a crystal for it: with internal relaxation, without, of two free parameters, of low symmetry."""
+    if name == "silicon":
+        return Potential.from_function(stillinger_weber, ["Si"], cutoff=SW_CUTOFF), bulk("Si", a=5.43)
+    if name == "molybdenum":
+        return pair_potential("Mo", 2.75), bulk("Mo", a=3.15, cubic=True)
+    if name == "hcp":
+        return pair_potential("Ti", 2.9), bulk("Ti", a=2.9, c=4.7)
+    low = bulk("Si", a=5.43, cubic=True)
+    low.set_cell(low.cell.array @ (np.eye(3) + np.array([[0.03, 0.02, -0.01], [0.02, -0.02, 0.03], [-0.01, 0.03, 0.01]])), scale_atoms=True)
+    low.rattle(0.1, seed=1)
+    return Potential.from_function(stillinger_weber, ["Si"], cutoff=SW_CUTOFF), low
+
+
+def pair_potential(element, nearest):
+    """Morse pairs that end smoothly, deep and stiff enough for a metal."""
+
+    def energy(nb):
+        import jax.numpy as jnp
+
+        r = jnp.sqrt(jnp.sum(nb.vectors**2, axis=-1))
+        t = jnp.clip(r / 7.0, 0.0, 1.0)
+        morse = jnp.exp(-2.6 * (r - nearest)) - 2.0 * jnp.exp(-1.3 * (r - nearest))
+        return 0.25 * jnp.sum(jnp.where(nb.mask, morse * (1 - t**2) ** 3, 0.0), axis=-1)
+
+    return Potential.from_function(energy, [element], cutoff=7.0)
+
+
+@pytest.mark.parametrize("name", ["silicon", "molybdenum", "hcp", "low symmetry"])
+def test_second_derivatives_are_the_limit_of_finite_strains(name):
+    potential, atoms = crystal_of(name)
+    atoms.calc = JaxffCalculator(potential, "double")
+    relaxed = name != "low symmetry"  # kept as it is: sheared, under stress, no atom at a symmetric place
+    if not relaxed:
+        relax(atoms, 1e-7)
+    exact = elastic_constants(atoms, relax=relaxed, method="autodiff", fmax=1e-6)
+    at_rest = exact.atoms.copy()
+    at_rest.calc = atoms.calc
+    finite = elastic_constants(at_rest, relax=False, strain=5e-4, fmax=1e-7)
+    np.testing.assert_allclose(exact.constants, finite.constants, atol=0.01)
+    clamped = elastic_constants(at_rest, relax=False, method="autodiff", clamped=True)
+    finite = elastic_constants(at_rest, relax=False, strain=5e-4, clamped=True)
+    np.testing.assert_allclose(clamped.constants, finite.constants, atol=0.01)
+    assert (np.abs(clamped.constants - exact.constants).max() > 1.0) == (name != "molybdenum")
+
+
+@pytest.mark.parametrize("name", ["schnet", pytest.param("painn", marks=pytest.mark.slow)])
+def test_second_derivatives_of_a_message_passing_network(name):
+    """Untrained, so under stress and at no minimum: clamped constants, whose stress terms count here."""
+    potential = message_passing_potential(name)
+    atoms = bulk("SiO", "rocksalt", a=4.4)
+    atoms.rattle(0.1, seed=0)
+    atoms.calc = JaxffCalculator(potential, "double")
+    exact, finite = (elastic_constants(atoms, relax=False, clamped=True, method=m, strain=5e-5) for m in ("autodiff", "stress"))
+    scale = np.abs(finite.constants).max()
+    np.testing.assert_allclose(exact.constants, finite.constants, atol=2e-5 * scale)
+
+
+def test_autodiff_needs_a_potential_and_a_minimum():
+    copper = bulk("Cu")
+    copper.calc = EMT()
+    with pytest.raises(ConfigError, match="JaxffCalculator"):
+        elastic_constants(copper, method="autodiff")
+    with pytest.raises(ConfigError, match="method is 'exact'; it must be autodiff or stress"):
+        elastic_constants(copper, method="exact")
+    potential, _ = crystal_of("molybdenum")
+    simple = Atoms("Mo2", positions=[[0, 0, 0], [2.75, 0, 0]], cell=np.diag([5.5, 2.75, 2.75]), pbc=True)
+    simple.calc = JaxffCalculator(potential, "double")
+    with pytest.raises(StructureError, match="not a minimum"):
+        elastic_constants(simple, relax=False, method="autodiff")
 
 
 def test_vacancy_hop_climbs_to_the_symmetric_saddle():

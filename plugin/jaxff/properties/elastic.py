@@ -1,4 +1,4 @@
-"""Elastic constants from stresses of strained cells, with any ASE calculator."""
+"""Elastic constants of a crystal: exactly, from a potential, or from stresses of strained cells with any ASE calculator."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from jaxtyping import Float
 
 from jax_models import ConfigError, StructureError
 from jaxff.properties.relaxation import relax as relax_structure
+from jaxff.properties.voigt import strain_of
 
-VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-"""ASE's order of stress and strain: xx, yy, zz, yz, xz, xy."""
+METHODS = ("autodiff", "stress")
 
 
 @dataclass(frozen=True)
@@ -31,24 +31,31 @@ class Elastic:
 
 
 def elastic_constants(
-    atoms: Atoms, relax: bool = True, clamped: bool = False, strain: float = 0.005, fmax: float = 1e-4
+    atoms: Atoms,
+    relax: bool = True,
+    clamped: bool = False,
+    strain: float = 0.005,
+    fmax: float = 1e-4,
+    method: str = "stress",
 ) -> Elastic:
-    """The 6 x 6 elastic constants by central differences of the stress.
+    """The 6 x 6 elastic constants, atoms relaxing inside strained cells as they do in an experiment; symmetrised.
 
-    Each of six strains is applied with both signs to the cell; the atoms then relax inside it, as they do in an
-    experiment, and dstress/dstrain is one column. The result is symmetrised.
+    Two ways: ``stress`` applies each of six strains with both signs to the cell, relaxes the atoms inside it, and takes
+    dstress/dstrain as one column. ``autodiff`` takes the second derivatives of a `Potential`'s energy instead
+    (`elastic_autodiff`): no finite strain, no error of it.
 
     Args:
-        atoms: a crystal with a calculator that gives stress; left as it is.
+        atoms: a crystal with a calculator that gives stress; left as it is. ``autodiff`` needs a `JaxffCalculator`.
         relax: relax atoms and cell first; without it the constants are those of the cell as given, and mean
             little where it is under stress.
         clamped: keep the atoms' fractional coordinates under strain ("clamped-ion" constants).
-        strain: its size; shears are engineering strains (twice the tensor's component).
-        fmax: eV/Å, to which atoms relax. Loose forces show in the constants: 1e-4 is about 0.1 GPa.
+        strain: its size for ``stress``; shears are engineering strains (twice the tensor's component).
+        fmax: eV/Å, to which atoms relax. Loose forces show in the constants: 1e-4 is about 0.1 GPa by stresses.
+        method: "stress" or "autodiff".
 
     Raises:
-        StructureError: the structure is not periodic in three directions.
-        ConfigError: ``strain`` is not between 0 and 0.1.
+        StructureError: the structure is not periodic in three directions, or (autodiff) relaxes to no minimum.
+        ConfigError: ``strain`` is not between 0 and 0.1; an unknown method, or autodiff for what has none.
         ConvergenceError: a relaxation does not converge.
 
     Example:
@@ -61,20 +68,27 @@ def elastic_constants(
     """
     if not 0 < strain < 0.1:
         raise ConfigError(f"strain is {strain}; it must be between 0 and 0.1")
+    if method not in METHODS:
+        raise ConfigError(f"method is {method!r}; it must be {' or '.join(METHODS)}")
+    potential = getattr(atoms.calc, "potential", None)
+    if method == "autodiff" and potential is None:
+        raise ConfigError("autodiff needs atoms with a JaxffCalculator; use method stress with another calculator")
     if not (atoms.pbc.all() and atoms.cell.rank == 3):
         raise StructureError("elastic constants need a crystal that is periodic in three directions")
     reference = atoms.copy()
     reference.calc = atoms.calc
     if relax:
         relax_structure(reference, fmax, cell=True)
-    constants = np.empty((6, 6))
-    for column, (a, b) in enumerate(VOIGT):
-        tensor = np.zeros((3, 3))
-        tensor[a, b] = tensor[b, a] = strain if a == b else 0.5 * strain
-        plus, minus = (_stress(reference, sign * tensor, None if clamped else fmax) for sign in (1, -1))
-        constants[:, column] = (plus - minus) / (2.0 * strain)
-    result = reference.copy()
-    return Elastic(0.5 * (constants + constants.T) / units.GPa, result)
+    if method == "autodiff":
+        from jaxff.properties.elastic_autodiff import elastic_matrix
+
+        constants = elastic_matrix(potential, reference, clamped)
+    else:
+        constants = np.empty((6, 6))
+        for column in range(6):
+            plus, minus = (_stress(reference, sign * strain * strain_of(column), None if clamped else fmax) for sign in (1, -1))
+            constants[:, column] = (plus - minus) / (2.0 * strain) / units.GPa
+    return Elastic(0.5 * (constants + constants.T), reference.copy())
 
 
 def _stress(reference: Atoms, tensor: Float[np.ndarray, "3 3"], fmax: float | None) -> Float[np.ndarray, " 6"]:
