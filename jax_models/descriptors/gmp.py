@@ -139,10 +139,19 @@ class GMP(eqx.Module):
 
 
 @functools.cache
+def _tabulated() -> dict[str, dict]:
+    return json.loads((Path(__file__).parent / "element_densities.json").read_text(encoding="utf-8"))["elements"]
+
+
+@functools.cache
 def element_densities() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Exponents (Å^-2) and coefficients (electrons/Å^3) of each element's valence density, H to Rn."""
-    document = json.loads((Path(__file__).parent / "element_densities.json").read_text(encoding="utf-8"))
-    return {e: (np.array(d["exponents"]), np.array(d["coefficients"])) for e, d in document["elements"].items()}
+    return {e: (np.array(d["exponents"]), np.array(d["coefficients"])) for e, d in _tabulated().items()}
+
+
+def valence_electrons() -> dict[str, int]:
+    """How many electrons each of these densities holds."""
+    return {e: d["valence_electrons"] for e, d in _tabulated().items()}
 
 
 def multipole(r: Float[np.ndarray, " R"], element: str, sigma: float, order: int) -> Float[np.ndarray, " R"]:

@@ -1,0 +1,68 @@
+"""Wavelet scattering of whole cells: invariances, derivatives, and the published definition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from jax_models import ConfigError
+from jax_models.descriptors.scattering import Scattering
+from jax_models.whole_cell import features_of
+
+
+def alloy(seed=0):
+    atoms = bulk("NaCl", "zincblende", 5.2, cubic=True)
+    atoms.rattle(0.15, seed=seed)
+    return atoms
+
+
+def features(atoms, **settings):
+    scattering = Scattering(("Na", "Cl"), **{"n_max": 2, "l_max": 1, "n_scales": 3, **settings})
+    species = (atoms.numbers == 17).astype(int)
+    return features_of(scattering, [(atoms.positions, atoms.cell.array, atoms.pbc, species)])[0]
+
+
+@pytest.fixture(scope="module")
+def scale():
+    """What features differ by between structures: errors are measured by it."""
+    return np.std([features(alloy(seed)) for seed in range(4)], axis=0) + 1e-2 * np.abs(features(alloy()))
+
+
+def test_names_and_sizes(scale):
+    scattering = Scattering(("Na", "Cl"), n_max=2, l_max=1, n_scales=3)
+    names = scattering.feature_names
+    assert len(names) == scattering.n_features == len(scale)
+    assert {name["channel"] for name in names} == {"ones", "Na", "Cl"}
+    counts = [name for name in names if name["order"] == 0]
+    np.testing.assert_allclose(features(alloy())[: len(counts)], [8, 4, 4])
+
+
+def test_rotation_translation_permutation(scale):
+    atoms = alloy()
+    plain = features(atoms)
+    rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
+    turned = Atoms(atoms.symbols, atoms.positions @ rotation, cell=atoms.cell.array @ rotation, pbc=True)
+    np.testing.assert_allclose(features(turned), plain, rtol=1e-9, atol=1e-9 * np.abs(plain).max())
+    order = np.random.default_rng(2).permutation(len(atoms))
+    np.testing.assert_allclose(features(atoms[order]), plain, rtol=1e-9, atol=1e-9 * np.abs(plain).max())
+    moved = atoms.copy()
+    moved.positions += [0.37, 0.11, 7.23]
+    error = np.abs(features(moved) - plain) / scale
+    assert error.max() < 0.1 and np.median(error) < 3e-3
+
+
+def test_settings_out_of_range():
+    for settings, message in (
+        ({"n_max": 0}, "n_max is 0; it must be a whole number from 1"),
+        ({"beta_0": "wide"}, "beta_0 is 'wide'"),
+        ({"orders": (3,)}, "orders is"),
+        ({"powers": ("x",)}, "powers is"),
+        ({"channels": ("spin",)}, "no density channel 'spin'; choose from ones"),
+        ({"channels": ({"Na": 1.0},)}, "no weight to Cl"),
+        ({"pairs": "some"}, "pairs is 'some'"),
+        ({"wavelet": "morlet"}, "wavelet is 'morlet'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            Scattering(("Na", "Cl"), **settings)
