@@ -102,6 +102,14 @@ class ACE(eqx.Module):
         return per_channel * self.n_channels
 
     @property
+    def feature_names(self) -> list[dict]:
+        """What each feature is: its body order, the degrees ``l`` of the densities multiplied, its channel."""
+        products = [(2, (0,))]
+        products += [(3, (degree, degree)) for degree in range(self.l_max + 1)] if self.body_order >= 3 else []
+        products += [(4, triple) for triple in self._triples] if self.body_order >= 4 else []
+        return [{"body_order": b, "l": list(degrees), "channel": c} for b, degrees in products for c in range(self.n_channels)]
+
+    @property
     def _triples(self) -> list[tuple[int, int, int]]:
         degrees = range(self.l_max + 1)
         return [

@@ -109,6 +109,11 @@ class GMP(eqx.Module):
             found.append(coarsest_for_gaussians(np.sqrt(0.5 / beta + sharpest**2), shares))
         return min(found)
 
+    @property
+    def feature_names(self) -> list[dict]:
+        """What each feature is: its order and its probe's width."""
+        return [{"order": n, "sigma": s} for n in self.orders for s in ((0.0,) if n == -1 else self.sigmas)]
+
     def __call__(self, neighborhood: Neighborhood) -> Float[Array, "N F"]:
         r, direction = distances_and_directions(neighborhood)
         dtype = r.dtype

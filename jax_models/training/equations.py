@@ -48,7 +48,7 @@ def check_linear(model: eqx.Module) -> None:
     """Refuse a model that is not linear in what is to be fitted.
 
     Raises:
-        ConfigError: its readout is another, or it has none.
+        ConfigError: its readout is another, or it has none; it looks from a grid.
     """
     if not isinstance(getattr(model, "readout", None), READOUTS["linear"]):
         what = getattr(model, "readout", None)
@@ -57,6 +57,8 @@ def check_linear(model: eqx.Module) -> None:
             f"training.method is linear, but the model has {given}: set model.readout.name=linear with a descriptor, "
             "or training.method=gradient"
         )
+    if getattr(model, "centers", "atoms") != "atoms":
+        raise ConfigError("models that look from a grid cannot be fitted by least squares yet; use atoms or bonds")
 
 
 def parameters_of(model: eqx.Module) -> Float[np.ndarray, " P"]:

@@ -94,6 +94,21 @@ class Problem:
     def n_parameters(self) -> int:
         return len(parameters_of(self.model))
 
+    @property
+    def bias_indices(self) -> list[int]:
+        """The parameters that are constant energies of an element."""
+        return list(range(self.model.readout.weights.size, self.n_parameters))
+
+    @property
+    def parameter_names(self) -> list[dict[str, Any]]:
+        """What each parameter multiplies: an element's (or, off the atoms, any point's) feature, or its constant energy."""
+        networks, n_features = self.model.readout.weights.shape
+        elements = self.contract.elements if networks == len(self.contract.elements) else [""] * networks
+        descriptor = getattr(self.model.descriptor, "inner", self.model.descriptor)
+        features = getattr(descriptor, "feature_names", None) or [{} for _ in range(n_features)]
+        weights = [{"element": e, "feature": n, **name} for e in elements for n, name in enumerate(features)]
+        return weights + [{"element": e, "feature": None} for e in elements]
+
     def rows(self) -> Iterator[Float[np.ndarray, "R P+1"]]:
         """Each structure's weighted equations, the targets as last column."""
         weights = row_weights(self.prepared, self.settings)
@@ -140,7 +155,7 @@ def pose(structures: Sequence[Structure], architecture: dict[str, Any], cutoff: 
     prepared = [prepare(s, elements, references, cutoff, np.float64) for s in structures]
     with jax.enable_x64(True):
         model = normalised(model, fixed_batches(prepared, common_shape(prepared, 4)))
-    contract = Contract(elements, cutoff, layers=model.n_layers, kind=model.kind)
+    contract = Contract.of(model, elements, cutoff)
     return Problem(structures, prepared, model, architecture, contract, references, settings)
 
 

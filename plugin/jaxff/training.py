@@ -41,20 +41,9 @@ def train_files(
         TrainingError: training diverged, or the checkpoint beside ``out`` belongs to another training.
     """
     console = console or Console()
-    if not out.parent.is_dir():
-        raise ModelFileError(f"cannot write {out}: there is no directory {out.parent}")
-    configure()
-    labels = Labels(**config.data.model_dump())
-    structures = [s for path in paths for s in read_structures(path, labels)]
-    held_out = [s for path in validation for s in read_structures(path, labels)] or None
-    if not any(len(s) for s in structures):
-        raise DatasetError(f"there are no atoms in {', '.join(map(str, paths))}")
+    structures, held_out, provenance = read_data(paths, out, config, validation)
     console.print(_describe(structures), highlight=False)
     checkpoint, log = Path(f"{out}.checkpoint"), Path(f"{out}.log.jsonl")
-    provenance = {
-        "data": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in [*paths, *validation]},
-        "versions": {name: version(name) for name in ("jax", "numpy", "equinox", "optax")} | {"python": platform.python_version()},
-    }
     given = structures, config.model.architecture(), config.model.cutoff, config.settings()
     if config.settings().method == "linear":
         result, drawn = _fit_linear(given, held_out, provenance, console, log)
@@ -63,8 +52,32 @@ def train_files(
     result.potential.save(out)
     checkpoint.unlink(missing_ok=True)
     save(drawn, f"{out}.training.png")
-    console.print(_table(result.potential.provenance["metrics"], out))
+    console.print(error_table(result.potential.provenance["metrics"], out))
     return result.potential
+
+
+def read_data(
+    paths: Sequence[Path], out: Path, config: Config, validation: Sequence[Path]
+) -> tuple[list[Structure], list[Structure] | None, dict[str, Any]]:
+    """Structures to train on, those to validate on, and the provenance both give to a potential written to ``out``.
+
+    Raises:
+        DatasetError: files that cannot be read, or without atoms.
+        ModelFileError: the directory of ``out`` is not there.
+    """
+    if not out.parent.is_dir():
+        raise ModelFileError(f"cannot write {out}: there is no directory {out.parent}")
+    configure()
+    labels = Labels(**config.data.model_dump())
+    structures = [s for path in paths for s in read_structures(path, labels)]
+    held_out = [s for path in validation for s in read_structures(path, labels)] or None
+    if not any(len(s) for s in structures):
+        raise DatasetError(f"there are no atoms in {', '.join(map(str, paths))}")
+    provenance = {
+        "data": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in [*paths, *validation]},
+        "versions": {name: version(name) for name in ("jax", "numpy", "equinox", "optax")} | {"python": platform.python_version()},
+    }
+    return structures, held_out, provenance
 
 
 def _train_by_gradient(given, held_out, provenance, console: Console, log: Path, checkpoint: Path) -> tuple[Training, Figure]:
@@ -135,7 +148,8 @@ def _describe(structures: Sequence[Structure]) -> str:
     return f"{len(structures)} structures, {atoms} atoms; {forces} with forces, {stresses} with a stress to train on"
 
 
-def _table(metrics: dict[str, dict[str, float]], out: Path) -> Table:
+def error_table(metrics: dict[str, dict[str, float]], out: Path) -> Table:
+    """Errors on each data set, as `jaxff train` prints them."""
     table = Table(title=str(out))
     for column in ("", "energy MAE\nmeV/atom", "energy RMSE\nmeV/atom", "force MAE\neV/Å", "force RMSE\neV/Å", "virial RMSE\nmeV/atom"):
         table.add_column(column, justify="right")

@@ -22,6 +22,7 @@ from jaxff.cli.info import info
 from jaxff.cli.label import label
 from jaxff.cli.lmp import CONTEXT as LMP_CONTEXT
 from jaxff.cli.lmp import lmp
+from jaxff.cli.select_features import select_features
 from jaxff.cli.train import train
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command("demo")(demo)
 app.command("train")(train)
 app.command("label")(label)
+app.command("select-features")(select_features)
 app.command("config")(config)
 app.command("evaluate")(evaluate)
 app.command("info")(info)

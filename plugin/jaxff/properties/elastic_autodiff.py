@@ -25,7 +25,7 @@ ROUNDING = 1e-7
 
 def differentiable(potential: Potential) -> bool:
     """Whether the second derivatives below are written for this kind of potential."""
-    return potential.contract.kind in KINDS
+    return potential.contract.kind in KINDS and potential.contract.centers == "atoms"
 
 
 def second_derivatives(
@@ -42,7 +42,8 @@ def second_derivatives(
         StructureError: an element that the potential lacks.
     """
     if not differentiable(potential):
-        raise ConfigError(f"there are no second derivatives for a {potential.contract.kind} potential: use --method stress")
+        kind = potential.contract.kind if potential.contract.kind not in KINDS else f"{potential.contract.centers}-centred"
+        raise ConfigError(f"there are no second derivatives for a {kind} potential: use --method stress")
     n = len(atoms)
     with jax.enable_x64(True):
         model, nb = potential.model_in(np.float64), _padded_neighborhood(potential, atoms)
