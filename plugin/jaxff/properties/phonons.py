@@ -100,19 +100,17 @@ def phonons(
     phonon.symmetrize_force_constants()
     pieces, labels = _path(crystal, points)
     phonon.run_band_structure(pieces)
-    bands = phonon.get_band_structure_dict()
+    bands = phonon.band_structure
     phonon.run_mesh(mesh)
     phonon.run_total_dos()
-    dos = phonon.get_total_dos_dict()
-    phonon.run_qpoints([[0, 0, 0]])
-    gamma = phonon.get_qpoints_dict()["frequencies"][0]
+    dos = phonon.total_dos
     return Phonons(
-        [np.array(d) for d in bands["distances"]],
-        [np.array(f) for f in bands["frequencies"]],
+        [np.array(d) for d in bands.distances],
+        [np.array(f) for f in bands.frequencies],
         labels,
-        np.array(dos["frequency_points"]),
-        np.array(dos["total_dos"]),
-        np.array(gamma),
+        np.array(dos.frequency_points),
+        np.array(dos.dos),
+        np.array(phonon.get_frequencies([0, 0, 0])),
         tuple(repeat),
     )
 
