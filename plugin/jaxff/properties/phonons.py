@@ -110,7 +110,7 @@ def phonons(
         labels,
         np.array(dos.frequency_points),
         np.array(dos.dos),
-        np.array(phonon.get_frequencies([0, 0, 0])),
+        np.array(phonon.run_qpoints([[0, 0, 0]]).frequencies[0]),
         tuple(repeat),
     )
 
