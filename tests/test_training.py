@@ -16,7 +16,7 @@ from jax_models import ConfigError, Potential, TrainingError
 from jax_models.models import build
 from jax_models.training import trainer
 from jax_models.training.batches import common_shape, pack, packs, prepare, shuffled_batches
-from jax_models.training.datasets import Structure, reference_energies, split
+from jax_models.training.datasets import Structure, natural_cutoff, reference_energies, split
 from jax_models.training.losses import Counts, errors, predict, weighted_loss
 from jax_models.training.optimizer import soap
 from jax_models.training.settings import Settings
@@ -42,6 +42,14 @@ def filled_model(elements, seed=0):
     generator = np.random.default_rng(seed)
     random = jax.tree.map(lambda leaf: generator.normal(scale=0.1, size=leaf.shape).astype(np.float32), eqx.filter(model.readout, eqx.is_array))
     return eqx.tree_at(lambda m: m.readout, model, eqx.combine(random, model.readout))
+
+
+@pytest.mark.parametrize("lattice, expected", [(2.9, 5.0), (3.3, 5.5), (6.0, 6.0)])
+def test_a_loose_crystal_is_seen_farther(lattice, expected):
+    """bcc has 26 neighbours up to sqrt(2) lattice constants, and 50 up to sqrt(11)/2."""
+    positions = np.array([[0, 0, 0], [0.5, 0.5, 0.5]]) * lattice
+    crystal = Structure(positions, np.eye(3) * lattice, np.ones(3, bool), ("Li", "Li"), 0.0)
+    assert natural_cutoff([crystal] * 3) == expected
 
 
 def numbers(potential):

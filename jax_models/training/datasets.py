@@ -12,9 +12,15 @@ from jaxtyping import Bool, Float
 
 from jax_models.elements import ATOMIC_NUMBERS
 from jax_models.errors import DatasetError
+from jax_models.neighborhood import neighbor_pairs
 
 ISOLATED_ATOM = "isolatedatom"
 """``group`` (case and _ - ignored) of a frame with one atom whose energy is that element's reference."""
+
+ENOUGH_NEIGHBORS = 30
+CUTOFFS = 5.0, 6.0
+SAMPLED = 64
+"""Structures whose distances decide on the cutoff."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +86,26 @@ def elements_of(structures: Sequence[Structure]) -> tuple[str, ...]:
     return tuple(sorted({symbol for s in bound for symbol in s.symbols}, key=ATOMIC_NUMBERS.__getitem__))
 
 
+def natural_cutoff(structures: Sequence[Structure]) -> float:
+    """Å, to one decimal: the distance within which an atom of these structures has 30 neighbours on average, but
+    between 5 and 6 Å.
+
+    A loose crystal is seen as far, in shells of neighbours, as a dense one.
+
+    Raises:
+        StructureError: a cell without volume, or positions that are not finite.
+    """
+    chosen = structures[:: max(1, len(structures) // SAMPLED)]
+    distances = []
+    for s in chosen:
+        i, j, shifts = neighbor_pairs(s.positions, s.cell, s.periodic, CUTOFFS[1])
+        distances.append(np.linalg.norm(s.positions[j] - s.positions[i] + shifts @ s.cell, axis=1))
+    wanted = ENOUGH_NEIGHBORS * sum(len(s) for s in chosen)
+    found = np.sort(np.concatenate(distances))
+    reached = found[wanted] if len(found) > wanted else CUTOFFS[1]
+    return round(float(np.clip(reached, *CUTOFFS)), 1)
+
+
 def reference_energies(structures: Sequence[Structure], elements: Sequence[str]) -> Float[np.ndarray, " S"]:
     """Energy of each element (eV/atom): of its isolated atom where such a frame is given, else by least squares.
 
@@ -116,7 +142,7 @@ def reference_energies(structures: Sequence[Structure], elements: Sequence[str])
 def split(structures: Sequence[Structure], fraction: float, seed: int) -> tuple[list[Structure], list[Structure]]:
     """Training and validation parts: ``fraction`` of each group at random; isolated atoms always train.
 
-    A group too small to give a whole structure (fewer than half of 1/``fraction``) gives none: every one counts there.
+    A group too small to give a whole structure (fewer than 1/``fraction``) gives none: every one counts there.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for index, structure in enumerate(structures):
@@ -126,7 +152,7 @@ def split(structures: Sequence[Structure], fraction: float, seed: int) -> tuple[
     held_out: set[int] = set()
     for name in sorted(groups):
         members = generator.permutation(groups[name])
-        held_out.update(members[: round(fraction * len(members))].tolist())
+        held_out.update(members[: int(fraction * len(members) + 1e-9)].tolist())
     train = [s for i, s in enumerate(structures) if i not in held_out]
     return train, [structures[i] for i in sorted(held_out)]
 

@@ -6,15 +6,21 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from jax_models.errors import ConfigError
 from jax_models.training.settings import Settings
+
+if TYPE_CHECKING:
+    from jax_models.training.datasets import Structure
+
+PUBLISHED_CUTOFF = 5.0
+"""Å; of message-passing architectures, which see several cutoffs far."""
 
 
 class DataConfig(BaseModel):
@@ -30,7 +36,9 @@ class ModelConfig(BaseModel):
     """The architecture. A message-passing model has a name of its own, and its settings beside it."""
 
     model_config = ConfigDict(extra="allow")
-    cutoff: float = Field(5.0, gt=0, description="Å; neighbours at a smaller distance are seen.")
+    cutoff: float | None = Field(
+        None, gt=0, description="Å; neighbours at a smaller distance are seen. null: 5 to 6, by how dense the data are; learned messages: 5."
+    )
     name: str | None = Field(None, description="A message-passing architecture; null: descriptor and readout.")
     descriptor: dict[str, Any] | None = Field(None, description="Environment -> features: a name and its settings.")
     reference_points: str | dict[str, Any] | None = Field(
@@ -45,6 +53,14 @@ class ModelConfig(BaseModel):
         if not values["priors"]:
             del values["priors"]
         return values
+
+    def cutoff_for(self, structures: Sequence[Structure]) -> float:
+        """The cutoff (Å) of a model that is trained on ``structures``."""
+        from jax_models.training.datasets import natural_cutoff
+
+        if self.cutoff is not None:
+            return self.cutoff
+        return PUBLISHED_CUTOFF if self.name is not None else natural_cutoff(structures)
 
 
 def _training_model() -> type[BaseModel]:

@@ -44,7 +44,7 @@ def train_files(
     structures, held_out, provenance = read_data(paths, out, config, validation)
     console.print(_describe(structures), highlight=False)
     checkpoint, log = Path(f"{out}.checkpoint"), Path(f"{out}.log.jsonl")
-    given = structures, config.model.architecture(), config.model.cutoff, config.settings()
+    given = structures, config.model.architecture(), config.model.cutoff_for(structures), config.settings()
     if config.settings().method == "linear":
         result, drawn = _fit_linear(given, held_out, provenance, console, log)
     else:
