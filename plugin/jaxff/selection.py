@@ -43,7 +43,7 @@ def select_files(
 
     console = console or Console()
     structures, held_out, provenance = read_data(paths, out, config, validation)
-    given = structures, config.model.architecture(), config.model.cutoff, config.settings()
+    given = structures, config.model.architecture(), config.model.cutoff_for(structures), config.settings()
     with structure_bar(console, "equations") as progress:
         result = select_features(
             *given, method=method, most=most, members=members, validation=held_out, progress=progress, provenance=provenance
