@@ -12,7 +12,8 @@ from training_data import emt_frames, emt_structures
 from jax_models import ConfigError
 from jax_models.training.equations import parameters_of
 from jax_models.training.least_squares import cross_validated, folds_of, loss, triangle
-from jax_models.training.linear import pose, train_linear
+from jax_models.training.linear import train_linear
+from jax_models.training.problem import pose
 from jax_models.training.settings import Settings
 
 ARCHITECTURE = {"descriptor": {"name": "ace", "n_channels": 2, "n_radial": 3, "l_max": 1, "body_order": 3}}
@@ -47,13 +48,11 @@ def test_labels_of_a_linear_model_are_found_again(structures):
 
 def test_rows_are_what_the_potential_gives(structures):
     """Energy, forces and virial of the equations are those of the finished potential; its loss is the gradient trainer's."""
-    from jax_models.training.equations import equations
-
     problem = pose(structures[:3], {**LINEAR, "priors": [{"name": "zbl"}]}, 4.0, Settings())
     parameters = np.random.default_rng(0).normal(scale=0.1, size=problem.n_parameters)
     potential = problem.potential(parameters, {})
     np.testing.assert_allclose(parameters_of(potential.model), parameters)
-    for s, found in zip(structures, equations(problem.model, problem.prepared, True, True), strict=False):
+    for s, found in zip(structures, problem.equations(), strict=False):
         values = potential.evaluate(s.positions, s.cell, s.periodic, list(s.symbols))
         n = len(s)
         expected = [(values["energy"] - s.energy) / n, *np.ravel(values["forces"] - s.forces), *np.ravel(values["virial"] - s.virial) / n]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -163,3 +164,26 @@ def _predictions(model: eqx.Module, batch: Batch) -> list[Float[Array, "..."]]:
 
 def _member(batch: Batch) -> Float[Array, "B A"]:
     return (batch.structure == jnp.arange(len(batch.energy))[:, None]).astype(batch.neighborhood.vectors.dtype)
+
+
+def feature_names(model: eqx.Module) -> list[dict[str, Any]]:
+    """What the descriptor says of each feature; nothing where it says nothing."""
+    descriptor = getattr(model.descriptor, "inner", model.descriptor)
+    return getattr(descriptor, "feature_names", None) or [{} for _ in range(model.readout.weights.shape[1])]
+
+
+def measured_by(found: Sequence[Equations], parameters: Float[np.ndarray, " P"]) -> dict[str, float]:
+    """Errors as `measure` gives them, from equations instead of a model."""
+    residuals = [e.matrix @ parameters - e.target for e in found]
+    kinds = {
+        "energy": [r[:1] for r in residuals],
+        "force": [r[1 : 1 + e.n_forces] for r, e in zip(residuals, found, strict=True)],
+        "virial": [r[1 + e.n_forces :] for r, e in zip(residuals, found, strict=True)],
+    }
+    result = {}
+    for name, parts in kinds.items():
+        values = np.concatenate(parts)
+        if values.size:
+            result[f"{name}_rmse"] = float(np.sqrt(np.mean(values**2)))
+            result[f"{name}_mae"] = float(np.mean(np.abs(values)))
+    return result

@@ -12,7 +12,7 @@ from jax_models.potential import Potential
 from jax_models.training.datasets import Structure
 from jax_models.training.ensemble import KEY, described
 from jax_models.training.least_squares import triangle
-from jax_models.training.linear import pose
+from jax_models.training.problem import pose
 from jax_models.training.selection import Rows, Selection, nested_error, ordering, select, stable_order
 from jax_models.training.settings import Settings
 
@@ -76,7 +76,7 @@ def select_features(
     parts = []
     for number, rows in enumerate(problem.rows()):
         parts.append(triangle([unit * rows], n_columns))
-        progress and progress(number + 1, len(problem.prepared))
+        progress and progress(number + 1, len(problem.structures))
     groups = [s.group for s in problem.structures]
     kept = problem.bias_indices
     options = {"method": method, "most": most}

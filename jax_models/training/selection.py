@@ -7,6 +7,7 @@ cross-validation says which k, with which ridge strength, predicts left-out stru
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +68,10 @@ def matching_pursuit(rows: Rows, kept: Int[np.ndarray, " B"], n: int) -> Int[np.
 
     columns, target, others = _normalised(rows, kept)
     most = min(n - len(kept), len(others), len(rows) - 1)
-    path = orthogonal_mp(columns, target, n_nonzero_coefs=max(most, 1), return_path=True)
+    with warnings.catch_warnings():
+        # Of columns that depend on each other it takes as many as it can, and warns; that is what is wanted.
+        warnings.simplefilter("ignore")
+        path = orthogonal_mp(columns, target, n_nonzero_coefs=max(most, 1), return_path=True)
     return _entered(path.reshape(len(others), -1), others, kept)
 
 
@@ -76,7 +80,9 @@ def lasso(rows: Rows, kept: Int[np.ndarray, " B"], n: int) -> Int[np.ndarray, " 
     from sklearn.linear_model import lars_path
 
     columns, target, others = _normalised(rows, kept)
-    _, _, path = lars_path(columns, target, method="lasso", max_iter=4 * n)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        _, _, path = lars_path(columns, target, method="lasso", max_iter=4 * n)
     return _entered(path, others, kept)[:n]
 
 
