@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jax_models.descriptors import DESCRIPTORS
+from jax_models.descriptors import DESCRIPTORS, WHOLE_CELL
 from jax_models.errors import ConfigError
 from jax_models.message_passing import MESSAGE_PASSING
 from jax_models.message_passing.network import MessagePassing
@@ -17,6 +17,7 @@ from jax_models.neighborhood import Neighborhood
 from jax_models.priors import PRIORS
 from jax_models.readouts import READOUTS
 from jax_models.reference_points import REFERENCE_POINTS
+from jax_models.whole_cell import WholeCellModel
 
 
 class LocalModel(eqx.Module):

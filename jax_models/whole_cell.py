@@ -1,17 +1,22 @@
-"""Whole-cell systems: positions in a cell that is periodic along all three of its vectors, padded to few shapes."""
+"""Models of whole cells: the energy as a function of all positions and the cell, with no cutoff between atoms.
+
+Such a model has ``energy(positions, cell, species, mask, grid)``, ``grid_for(cell)`` and ``reach``; here is what surrounds it:
+a cell periodic along all three vectors for any structure, shapes padded to few sizes, and the derivatives.
+"""
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
+from jax_models.descriptors.scattering_grid import Grid
 from jax_models.errors import StructureError
 from jax_models.neighborhood import bucket
 
@@ -52,19 +57,92 @@ def enclosing_cell(
     return cell[np.argsort(-lengths, kind="stable")]
 
 
-def padded(positions: Float[np.ndarray, "N 3"], species: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Positions, species and mask with room for a few more atoms, so that sizes near each other share one compilation."""
+def padded(
+    positions: Float[np.ndarray, "N 3"], cell: Float[np.ndarray, "3 3"], species: Int[np.ndarray, " N"], dtype: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Positions (inside the cell), cell, species and mask, with room for a few more atoms, so that sizes near each other
+    share one compilation."""
     n, size = len(positions), bucket(max(len(positions), 1), 32)
     more = np.zeros((size, 3))
-    more[:n] = positions
-    return more, np.pad(np.asarray(species, np.int32), (0, size - n)), np.arange(size) < n
+    # Images far away would cost float32 its digits.
+    more[:n] = (np.asarray(positions, float) @ np.linalg.inv(cell) % 1.0) @ cell
+    more_species = np.pad(np.asarray(species, np.int32), (0, size - n))
+    return more.astype(dtype), np.asarray(cell, dtype), more_species, np.arange(size) < n
+
+
+class WholeCellModel(eqx.Module):
+    """Features of a whole cell -> readout: n e(features/n) for n atoms, so that a supercell's energy is in proportion.
+
+    The mean and scale of the features per atom are set once from training data and are not trained.
+    """
+
+    kind: ClassVar[str] = "global"
+    n_layers: ClassVar[int] = 1
+
+    descriptor: eqx.Module
+    readout: eqx.Module
+    feature_mean: Float[Array, " F"]
+    feature_scale: Float[Array, " F"]
+
+    @property
+    def reach(self) -> float:
+        return self.descriptor.reach
+
+    def grid_for(self, cell: Float[np.ndarray, "3 3"]) -> Grid:
+        return self.descriptor.grid_for(cell)
+
+    def features(self, positions, cell, species, mask, grid: Grid) -> Float[Array, " F"]:
+        """Normalised features per atom."""
+        mean, scale = jax.lax.stop_gradient((self.feature_mean, self.feature_scale))
+        n_atoms = jnp.maximum(jnp.sum(mask), 1).astype(positions.dtype)
+        return (self.descriptor(positions, cell, species, mask, grid) / n_atoms - mean) * scale
+
+    def energy(
+        self,
+        positions: Float[Array, "N 3"],
+        cell: Float[Array, "3 3"],
+        species: Int[Array, " N"],
+        mask: Bool[Array, " N"],
+        grid: Grid,
+    ) -> Float[Array, ""]:
+        """eV, without reference energies."""
+        per_atom = self.readout(self.features(positions, cell, species, mask, grid)[None], jnp.zeros(1, jnp.int32))[0]
+        return jnp.sum(mask) * per_atom
+
+
+@eqx.filter_jit
+def energy_and_derivatives(
+    model: eqx.Module, positions, cell, species, mask, grid: Grid
+) -> tuple[Float[Array, ""], Float[Array, "N 3"], Float[Array, "3 3"]]:
+    """Energy (eV), dE/dpositions (eV/Å) and dE/dstrain (eV): atoms and cell follow a strain h as r (1 + h)."""
+
+    def strained(moved, strain):
+        deformation = jnp.eye(3, dtype=positions.dtype) + strain
+        return model.energy(moved @ deformation, cell @ deformation, species, mask, grid)
+
+    zero = jnp.zeros((3, 3), positions.dtype)
+    energy, (gradient, virial) = jax.value_and_grad(strained, argnums=(0, 1))(positions, zero)
+    # Exactly symmetric but for the grid's share.
+    return energy, gradient, 0.5 * (virial + virial.T)
+
+
+def evaluate_cell(
+    model: eqx.Module, positions, cell, periodic, species, dtype: Any, grid: Grid | None = None
+) -> dict[str, Any]:
+    """``energy`` (eV, without reference energies), ``forces[N, 3]`` and ``virial[3, 3]`` of one structure; see
+    `enclosing_cell` for what is raised. ``grid`` is the model's choice for this cell if not given."""
+    box = enclosing_cell(np.asarray(positions, float), cell, periodic, model.reach)
+    arguments = padded(positions, box, species, dtype)
+    energy, gradient, virial = energy_and_derivatives(model, *arguments, model.grid_for(box) if grid is None else grid)
+    forces = -np.asarray(gradient, float)[: len(positions)]
+    return {"energy": float(energy), "forces": forces, "virial": np.asarray(virial, float)}
 
 
 def features_of(descriptor: Any, systems: Sequence[tuple], double: bool = True) -> Float[np.ndarray, "S F"]:
     """Features of many systems, one row each, compiled once for each padded size and grid.
 
     Args:
-        descriptor: of whole cells: `reach`, `grid_for` and a call with (positions, cell, species, mask, grid).
+        descriptor: of whole cells: ``reach``, ``grid_for`` and a call with (positions, cell, species, mask, grid).
         systems: (positions[N, 3], cell[3, 3], periodic, species[N]) of each.
         double: compute in float64.
 
@@ -81,16 +159,11 @@ def features_of(descriptor: Any, systems: Sequence[tuple], double: bool = True) 
     with jax.enable_x64(double):
         for positions, cell, periodic, species in systems:
             box = enclosing_cell(np.asarray(positions, float), cell, periodic, descriptor.reach)
-            arguments = padded(positions, species)
-            real = np.float64 if double else np.float32
-            rows.append(
-                _features(
-                    descriptor, arguments[0].astype(real), box.astype(real), *arguments[1:], descriptor.grid_for(box)
-                )
-            )
-        return np.array([np.asarray(row, float) for row in rows]).reshape(len(rows), -1)
+            arguments = padded(positions, box, species, np.float64 if double else np.float32)
+            rows.append(np.asarray(_features(descriptor, *arguments, descriptor.grid_for(box)), float))
+    return np.array(rows).reshape(len(rows), -1)
 
 
-@functools.partial(eqx.filter_jit)
+@eqx.filter_jit
 def _features(descriptor: Any, positions, cell, species, mask, grid):
     return descriptor(positions, cell, species, mask, grid)

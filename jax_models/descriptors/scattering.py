@@ -128,8 +128,8 @@ class Scattering(eqx.Module):
         if 2 in self.orders:
             names += [
                 {"order": 2, "n": a.n, "l": a.l, "scale": beta, "n2": b.n, "l2": b.l, "scale2": wider, **end}
-                for j, beta in enumerate(self.scales)
-                for wider in self.scales[j + 1 :]
+                for k, wider in enumerate(self.scales)
+                for beta in self.scales[:k]
                 for a, b in self._followed()
                 for end in last
             ]
@@ -164,61 +164,53 @@ class Scattering(eqx.Module):
             values.append(jnp.sum(by_element[:, species] * mask, axis=1))
         if self.orders == (0,):
             return values[0]
-        density = structure_factors(positions @ jnp.linalg.inv(cell), weights, grid)
-        grids = [coarser(grid, beta / self.scales[0]) for beta in self.scales]
-        filters = [self._filters(cell, size, beta) for size, beta in zip(grids, self.scales, strict=True)]
-        moduli = []
-        for j, beta in enumerate(self.scales):
-            waves = on_grid(density, grids[j])[:, None] * filters[j]
-            integrals, modulus = self._transform(waves, grids[j], volume, self._rounding(beta))
-            moduli.append(modulus)
-            if 1 in self.orders:
-                values.append(integrals)
-        if 2 in self.orders:
-            for j, modulus in enumerate(moduli[:-1]):
-                values += self._second(to_coefficients(modulus, volume), j, filters, grids, volume)
-        return jnp.concatenate(values)
-
-    def _second(
-        self,
-        waves: Complex[Array, "C P n1 n2 n3h"],
-        j: int,
-        filters: list[Array],
-        grids: list[Grid],
-        volume: Float[Array, ""],
-    ) -> list[Float[Array, " F"]]:
-        """Second-order features from the first order's moduli of scale ``j``."""
-        values = []
-        for k in range(j + 1, len(self.scales)):
-            seen = on_grid(waves, grids[k])
-            following = [seen[:, self._members] * filters[k]]
-            masses = [[shell.integral for shell in self.shells]]
-            if self.pairs == "all":
-                following = [seen[:, p : p + 1] * filters[k] for p in range(len(self.shells))]
-                masses = [[shell.integral] * len(self.shells) for shell in self.shells]
-            for product, mass in zip(following, masses, strict=True):
-                rounding = self._rounding(self.scales[k]) * np.array(mass)
-                values.append(self._transform(product, grids[k], volume, rounding)[0])
-        return values
+        density = structure_factors(positions @ jnp.linalg.inv(cell), weights, grid)[:, None]
+        shells = len(self.shells)
+        moduli = jnp.zeros((len(weights), 0, shells, *density.shape[-3:]), density.dtype)
+        first, second = [], []
+        for beta in self.scales:
+            size = coarser(grid, beta / self.scales[0])
+            density, moduli = on_grid(density, size), on_grid(moduli, size)
+            integrals, modulus = self._transform(density, moduli, self._filters(cell, size, beta), size, volume, beta)
+            if 2 in self.orders:
+                moduli = jnp.concatenate([moduli, to_coefficients(modulus, volume)[:, None]], axis=1)
+            first.append(integrals[:shells])
+            second.append(integrals[shells:])
+        parts = values + (first if 1 in self.orders else []) + second
+        return jnp.concatenate([part.reshape(-1) for part in parts])
 
     def _transform(
         self,
-        waves: Complex[Array, "C M n1 n2 n3h"],
+        density: Complex[Array, "C 1 n1 n2 n3h"],
+        moduli: Complex[Array, "C J P n1 n2 n3h"],
+        filters: Complex[Array, "M n1 n2 n3h"],
         grid: Grid,
         volume: Float[Array, ""],
-        rounding: Float[np.ndarray, "C P"],
-    ) -> tuple[Float[Array, " F"], Float[Array, "C P n1 n2 n3"]]:
-        """Integrals of the moduli's powers, in the order shell, channel, power, and the moduli."""
+        beta: float,
+    ) -> tuple[Float[Array, "R C Q"], Float[Array, "C P n1 n2 n3"]]:
+        """Convolve the density, and the first order's moduli of narrower scales, with the wavelets of one scale: integrals
+        of the new moduli's powers, row by row, and the first order's moduli of this scale."""
+        n_channels, n_before, n_shells = moduli.shape[:3]
+        n_waves = len(filters)
+        # All in one block: XLA's compile time goes with the number of operations.
+        if self.pairs == "same":
+            followed = moduli[:, :, self._members] * filters
+            masses = np.tile([shell.integral for shell in self.shells], (n_before, 1))
+        else:
+            followed = (moduli[:, :, :, None] * filters).reshape(n_channels, n_before * n_shells, n_waves, *filters.shape[1:])
+            masses = np.repeat(np.tile([shell.integral for shell in self.shells], n_before)[:, None], n_shells, axis=1)
+        waves = jnp.concatenate([(density * filters)[:, None], followed], axis=1)
+        rounding = self._rounding(beta)[:, None] * np.concatenate([np.ones((1, n_shells)), masses])
         field = to_field(waves, grid, volume)
         ends = np.cumsum([2 * shell.l + 1 for shell in self.shells])
-        squares = jnp.stack([jnp.sum(part**2, axis=1) for part in jnp.split(field, ends[:-1], axis=1)], axis=1)
+        squares = jnp.stack([jnp.sum(part**2, axis=2) for part in jnp.split(field, ends[:-1], axis=2)], axis=2)
         squares = jax.lax.optimization_barrier(squares)
         e = jnp.asarray(rounding**2, field.dtype)[..., None, None, None]
         exponents = 0.5 * jnp.asarray(self.powers, field.dtype)
-        logarithm = jnp.log(squares + e)[:, :, None]
-        powers = jnp.exp(exponents[:, None, None, None] * logarithm)
-        integrals = volume * (jnp.mean(powers, axis=(3, 4, 5)) - e[..., 0, 0] ** exponents)
-        return integrals.swapaxes(0, 1).reshape(-1), jnp.sqrt(squares + e) - jnp.sqrt(e)
+        powers = jnp.exp(exponents[:, None, None, None] * jnp.log(squares + e)[:, :, :, None])
+        integrals = volume * (jnp.mean(powers, axis=(4, 5, 6)) - e[..., 0, 0] ** exponents)
+        rows = integrals.transpose(1, 2, 0, 3).reshape(-1, n_channels, len(self.powers))
+        return rows, jnp.sqrt(squares[:, 0] + e[:, 0]) - jnp.sqrt(e[:, 0])
 
     def _rounding(self, beta: float) -> Float[np.ndarray, "C P"]:
         """d of each channel and shell: a part of the peak of the heaviest atom's wave."""
