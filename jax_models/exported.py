@@ -81,6 +81,8 @@ def from_function(
     from jax_models.potential import Contract, Potential
 
     declared = Contract(elements=tuple(elements), cutoff=float(cutoff), **contract)
+    if declared.kind != "local":
+        raise ConfigError(f"kind is {declared.kind!r}; a function of a Neighborhood makes a local potential")
     _check_function(energy, declared)
 
     def exportable(vectors, species, neighbor_species, mask):

@@ -115,13 +115,14 @@ def _empty(dtype: Any) -> Neighborhood:
 
 def build(
     architecture: dict[str, Any], elements: tuple[str, ...], cutoff: float, seed: int = 0
-) -> LocalModel | MessagePassing:
+) -> LocalModel | MessagePassing | WholeCellModel:
     """The model that ``architecture`` describes, with fresh parameters.
 
     Args:
         architecture: ``{"descriptor": {"name": "ace", ...}, "readout": {"name": "mlp", ...}, "priors": [{"name": "zbl", ...}]}``
             for a local model, with ``"reference_points": {"name": "bonds", ...}`` one that looks from there,
-            ``{"name": "painn", ..., "priors": [...]}`` for a message-passing one; what is left out takes its default.
+            ``{"name": "painn", ..., "priors": [...]}`` for a message-passing one; what is left out takes its default. A
+            descriptor of whole cells without reference points makes a model of whole cells.
 
     Raises:
         ConfigError: an unknown name or setting, or one outside its range.
@@ -143,6 +144,13 @@ def build(
     if unknown:
         raise ConfigError(f"unknown key in the architecture: {', '.join(sorted(unknown))}")
     key_descriptor, key_readout = jax.random.split(jax.random.PRNGKey(seed))
+    if sees_whole_cell(architecture):
+        if priors:
+            raise ConfigError("priors act between neighbours, which a model of whole cells does not have; remove them")
+        descriptor = construct(WHOLE_CELL, "descriptor", architecture["descriptor"], elements)
+        n = descriptor.n_features
+        readout = construct(READOUTS, "readout", architecture.get("readout", {"name": "linear"}), n, 1, key=key_readout)
+        return WholeCellModel(descriptor, readout, jnp.zeros(n), jnp.ones(n))
     points = construct(REFERENCE_POINTS, "reference points", _reference_points(architecture), cutoff)
     settings = architecture.get("descriptor", {"name": "ace"})
     descriptor = build_descriptor(settings, elements, points.descriptor_cutoff, key_descriptor)
@@ -156,6 +164,19 @@ def build(
             raise ConfigError("priors act between atoms, which a grid's points are not; remove them, or use atoms or bonds")
         return model
     return LocalModel(descriptor, readout, priors, jnp.zeros(n), jnp.ones(n))
+
+
+def sees_whole_cell(architecture: dict[str, Any]) -> bool:
+    """Whether ``architecture`` describes a `WholeCellModel`.
+
+    Example:
+        >>> sees_whole_cell({"descriptor": {"name": "scattering"}})
+        True
+        >>> sees_whole_cell({"descriptor": {"name": "scattering"}, "reference_points": "grid"})
+        False
+    """
+    name = architecture.get("descriptor", {}).get("name")
+    return name in WHOLE_CELL and "reference_points" not in architecture
 
 
 def _reference_points(architecture: dict[str, Any]) -> dict[str, Any]:
@@ -176,10 +197,11 @@ def completed(architecture: dict[str, Any]) -> dict[str, Any]:
         return _with_defaults(MESSAGE_PASSING, {k: v for k, v in architecture.items() if k != "priors"}) | parts
     if "reference_points" in architecture:
         parts["reference_points"] = _with_defaults(REFERENCE_POINTS, _reference_points(architecture))
+    descriptors, readout = (WHOLE_CELL, "linear") if sees_whole_cell(architecture) else (DESCRIPTORS, "mlp")
     return {
         **architecture,
-        "descriptor": _with_defaults(DESCRIPTORS, architecture.get("descriptor", {"name": "ace"})),
-        "readout": _with_defaults(READOUTS, architecture.get("readout", {"name": "mlp"})),
+        "descriptor": _with_defaults(descriptors, architecture.get("descriptor", {"name": "ace"})),
+        "readout": _with_defaults(READOUTS, architecture.get("readout", {"name": readout})),
         **parts,
     }
 

@@ -19,6 +19,7 @@ from jax_models.elements import ATOMIC_NUMBERS
 from jax_models.errors import ConfigError, StructureError
 from jax_models.neighborhood import Neighborhood, bucket, neighborhood_of
 from jax_models.reference_points.grid_list import grid_points
+from jax_models.whole_cell import enclosing_cell, evaluate_cell, padded
 
 SCHEMA_VERSION = 2
 GRID_BLOCK = 1024
@@ -33,7 +34,8 @@ class Contract:
     layers: int = 1
     """Interaction layers: an energy depends on atoms up to layers x cutoff away."""
     kind: str = "local"
-    """``local``, ``message_passing`` or ``global`` (needs the whole cell)."""
+    """``local``, ``message_passing`` or ``global`` (the energy is one of all positions and the cell; the cutoff means
+    nothing, see `jax_models.whole_cell`)."""
     centers: str = "atoms"
     """What the rows of a Neighborhood are: ``atoms``, or ``grid`` for points at most ``spacing`` apart (see
     `jax_models.reference_points.grid`), whose energies are densities in eV/Å^3."""
@@ -54,6 +56,8 @@ class Contract:
         if not (np.isfinite(self.cutoff) and self.cutoff > 0):
             raise ConfigError(f"cutoff is {self.cutoff}; it must be a positive distance in Å")
 
+        if self.kind not in ("local", "message_passing", "global"):
+            raise ConfigError(f"kind is {self.kind!r}; it must be local, message_passing or global")
         if self.centers not in ("atoms", "grid"):
             raise ConfigError(f"centers is {self.centers!r}; it must be atoms or grid")
         if (self.centers == "grid") != (np.isfinite(self.spacing) and self.spacing > 0):
@@ -89,7 +93,7 @@ class Potential:
 
     contract: Contract
     model: eqx.Module
-    """Anything with ``energies(neighborhood) -> [N]`` in eV."""
+    """Anything with ``energies(neighborhood) -> [N]`` in eV; of kind ``global``, a `jax_models.whole_cell.WholeCellModel`."""
     architecture: dict[str, Any]
     """Rebuilds ``model``'s structure; its arrays come from the file."""
     reference_energies: Float[np.ndarray, " S"]
@@ -142,9 +146,18 @@ class Potential:
 
         Returns:
             ``energy`` (eV), ``energies[N]``, ``forces[N, 3]`` (eV/Å), ``virial[3, 3]`` = dE/dstrain (eV),
-            ``virials[N, 3, 3]``. What a grid point sees shares its energy by (1 - (r/cutoff)^2)^3.
+            ``virials[N, 3, 3]``. What a grid point sees shares its energy by (1 - (r/cutoff)^2)^3; a potential of whole
+            cells shares it evenly, and gives no ``virials``.
         """
         species = self.species_of(symbols)
+        if self.contract.kind == "global":
+            dtype = np.float64 if double else np.float32
+            box = enclosing_cell(np.asarray(positions, float), cell, periodic, self.model.reach)
+            arguments = padded(positions, box, species, dtype)
+            with jax.enable_x64(double):
+                found = evaluate_cell(self.model_in(dtype), arguments, self.model.grid_for(box), len(species))
+            energies = found["energy"] / max(len(species), 1) + self.reference_energies[species]
+            return found | {"energy": energies.sum(), "energies": energies}
         if self.contract.centers == "grid":
             return self._evaluate_grid(np.asarray(positions, float), np.asarray(cell, float), periodic, species, double)
         with jax.enable_x64(double):

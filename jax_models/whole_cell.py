@@ -88,6 +88,11 @@ class WholeCellModel(eqx.Module):
     def reach(self) -> float:
         return self.descriptor.reach
 
+    @property
+    def grid_spacing(self) -> float:
+        """Å between points of the grid, at most."""
+        return self.descriptor.spacing
+
     def grid_for(self, cell: Float[np.ndarray, "3 3"]) -> Grid:
         return self.descriptor.grid_for(cell)
 
@@ -126,15 +131,11 @@ def energy_and_derivatives(
     return energy, gradient, 0.5 * (virial + virial.T)
 
 
-def evaluate_cell(
-    model: eqx.Module, positions, cell, periodic, species, dtype: Any, grid: Grid | None = None
-) -> dict[str, Any]:
-    """``energy`` (eV, without reference energies), ``forces[N, 3]`` and ``virial[3, 3]`` of one structure; see
-    `enclosing_cell` for what is raised. ``grid`` is the model's choice for this cell if not given."""
-    box = enclosing_cell(np.asarray(positions, float), cell, periodic, model.reach)
-    arguments = padded(positions, box, species, dtype)
-    energy, gradient, virial = energy_and_derivatives(model, *arguments, model.grid_for(box) if grid is None else grid)
-    forces = -np.asarray(gradient, float)[: len(positions)]
+def evaluate_cell(model: eqx.Module, arguments: tuple, grid: Grid, n_atoms: int) -> dict[str, Any]:
+    """``energy`` (eV, without reference energies), ``forces[N, 3]`` (eV/Å) and ``virial[3, 3]`` = dE/dstrain (eV) of what
+    `padded` made of a structure."""
+    energy, gradient, virial = energy_and_derivatives(model, *arguments, grid)
+    forces = -np.asarray(gradient, float)[:n_atoms]
     return {"energy": float(energy), "forces": forces, "virial": np.asarray(virial, float)}
 
 

@@ -61,7 +61,7 @@ class Scattering(eqx.Module):
     Example:
         >>> s = Scattering(("Si",), n_max=1, n_scales=2, orders=(1, 2), powers=(1, 2))
         >>> s.n_features, s.feature_names[-1]["scale2"]
-        (6, 1.2)
+        (6, 1.2000000000000002)
     """
 
     weights: tuple[tuple[float, ...], ...] = eqx.field(static=True)
@@ -79,9 +79,9 @@ class Scattering(eqx.Module):
         "wavelet": ORBITAL,
         "n_max": 3,
         "l_max": 2,
-        "beta_0": 0.6,
+        "beta_0": 0.8,
         "n_scales": 4,
-        "ratio": 2.0,
+        "ratio": 1.5,
         "orders": (0, 1, 2),
         "powers": (1, "4/3", "5/3", 2),
         "channels": ("ones", "elements"),

@@ -18,17 +18,17 @@ FEWEST = 10
 
 
 def fft_size(least: float) -> int:
-    """The next of 2, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, ...: few sizes, so that structures share compiled code,
+    """The next of 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, ...: few sizes, so that structures share compiled code,
     and sizes for which Fourier transforms are fast.
 
     Example:
         >>> [fft_size(n) for n in (1, 13, 31.5, 65)]
-        [2, 16, 32, 80]
+        [2, 14, 32, 80]
     """
-    if least <= 12:
+    if least <= 14:
         return max(2, 2 * math.ceil(least / 2))
     octave = 2 ** (math.ceil(math.log2(least)) - 3)
-    return octave * next(n for n in (5, 6, 8) if n * octave >= least)
+    return octave * next(n for n in (5, 6, 7, 8) if n * octave >= least)
 
 
 def grid_of(cell: Float[np.ndarray, "3 3"], spacing: float) -> Grid:

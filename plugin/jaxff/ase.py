@@ -20,6 +20,7 @@ from jaxff.grid_system import GridSystem
 from jaxff.layered import LayeredEvaluator, LayeredWorkspace
 from jaxff.runtime import configure
 from jaxff.skin_list import SkinList
+from jaxff.whole_cell import WholeCellEvaluator
 
 _evaluators: weakref.WeakValueDictionary[tuple, Evaluator] = weakref.WeakValueDictionary()
 """Calculators of one file share its compiled function; it goes when the last of them does."""
@@ -34,7 +35,8 @@ class JaxffCalculator(Calculator):
     Gives ``energy`` (eV, reference energies of the elements included), ``free_energy`` (the same), ``energies[N]``,
     ``forces[N, 3]`` (eV/Å), and for a cell with a volume ``stress[6]`` and ``stresses[N, 6]`` (eV/Å³, Voigt, ASE's
     sign; the per-atom stresses are each atom's virial over the whole volume, so that they sum to the stress).
-    Any boundary conditions; cells may be smaller than the cutoff.
+    Any boundary conditions; cells may be smaller than the cutoff. A potential of whole cells shares its energy evenly
+    among the atoms and gives no ``stresses``.
 
     Args:
         potential: path of a ``.jaxff`` file, or a `jax_models.Potential`.
@@ -110,6 +112,9 @@ class JaxffCalculator(Calculator):
         """Evaluate ``atoms``; see the class for what is given and raised."""
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms
+        if isinstance(self.evaluator, WholeCellEvaluator):
+            self._calculate_whole_cell(atoms)
+            return
         if isinstance(self._list, GridSystem):
             self._calculate_on_grid(atoms, properties)
             return
@@ -137,6 +142,16 @@ class JaxffCalculator(Calculator):
             if "stresses" in properties:
                 virials = np.einsum("ank,bnk->nab", self._vectors, self._gradient)
                 self.results["stresses"] = full_3x3_to_voigt_6_stress(virials / volume)
+
+    def _calculate_whole_cell(self, atoms: Atoms) -> None:
+        self._update_species(atoms)
+        found = self.evaluator.evaluate(atoms.positions, atoms.cell.array, atoms.pbc, self._species)
+        energies = found["energy"] / max(len(atoms), 1) + self.potential.reference_energies[self._species]
+        self.results = {"energy": energies.sum(), "energies": energies, "forces": found["forces"]}
+        self.results["free_energy"] = self.results["energy"]
+        volume = abs(np.linalg.det(atoms.cell.array))
+        if volume > 1e-8:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(found["virial"] / volume)
 
     def _calculate_on_grid(self, atoms: Atoms, properties) -> None:
         self._update_species(atoms)

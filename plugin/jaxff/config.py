@@ -170,14 +170,14 @@ def _read(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def _named(model: str) -> dict[str, Any]:
-    from jax_models.descriptors import DESCRIPTORS
+    from jax_models.descriptors import DESCRIPTORS, WHOLE_CELL
     from jax_models.message_passing import MESSAGE_PASSING
 
-    if model in DESCRIPTORS:
+    if model in DESCRIPTORS or model in WHOLE_CELL:
         return {"descriptor": {"name": model}}
     if model in MESSAGE_PASSING:
         return {"name": model}
-    raise ConfigError(f"there is no model {model!r}; choose from {', '.join(sorted([*DESCRIPTORS, *MESSAGE_PASSING]))}")
+    raise ConfigError(f"there is no model {model!r}; choose from {', '.join(sorted({*DESCRIPTORS, *WHOLE_CELL, *MESSAGE_PASSING}))}")
 
 
 def apply_override(content: dict[str, Any], override: str) -> None:

@@ -19,6 +19,8 @@ from jax_models.neighborhood import bucket
 if TYPE_CHECKING:
     import jax
 
+    from jaxff.whole_cell import WholeCellEvaluator
+
 CPU_BLOCK = 256
 """Centres a block on a CPU: measured flat between 64 and 512, and 256 amortises the call."""
 GPU_BLOCK = 65536
@@ -57,10 +59,8 @@ class Evaluator:
     def __init__(self, potential: Potential, precision: str = "single", device: str | jax.Device = "auto"):
         import jax
 
-        if precision not in ("single", "double"):
-            raise ConfigError(f"precision is {precision!r}; it must be single or double")
         self.potential = potential
-        self.dtype = np.float32 if precision == "single" else np.float64
+        self.dtype = compute_type(precision)
         self.device = local_devices(device)[0] if isinstance(device, str) else device
         self.compilations = 0
         self._double = precision == "double"
@@ -71,15 +71,13 @@ class Evaluator:
 
     @property
     def largest_block(self) -> int:
-        """Centres that a block has at most, but for models that see the whole system."""
+        """Centres that a block has at most."""
         return self.cpu_block if self.device.platform == "cpu" else GPU_BLOCK
 
     def block_size(self, n_centers: int) -> int:
         """Centres to put in one workspace when ``n_centers`` are to be evaluated. Keeps its last answer while
-        that wastes little; a system seen as a whole goes into one block."""
+        that wastes little."""
         largest = self.largest_block
-        if self.potential.contract.kind == "global":
-            largest = max(n_centers, 1)
         n_centers = max(n_centers, 1)
         n_blocks = math.ceil(n_centers / largest)
         if self._block and self._block <= largest:
@@ -119,13 +117,30 @@ class Evaluator:
         return np.asarray(energies), np.asarray(gradient)
 
 
-def evaluator_for(potential: Potential, precision: str = "single", device: str | jax.Device = "auto") -> Evaluator:
-    """The `Evaluator` that suits the potential: one block after another, or layer by layer."""
+def evaluator_for(
+    potential: Potential, precision: str = "single", device: str | jax.Device = "auto"
+) -> Evaluator | WholeCellEvaluator:
+    """The evaluator that suits the potential: one block after another, layer by layer, or the whole cell."""
+    if potential.contract.kind == "global":
+        from jaxff.whole_cell import WholeCellEvaluator
+
+        return WholeCellEvaluator(potential, precision, device)
     if potential.contract.kind == "message_passing":
         from jaxff.layered import LayeredEvaluator
 
         return LayeredEvaluator(potential, precision, device)
     return Evaluator(potential, precision, device)
+
+
+def compute_type(precision: str) -> type:
+    """NumPy's type for "single" or "double".
+
+    Raises:
+        ConfigError: another word.
+    """
+    if precision not in ("single", "double"):
+        raise ConfigError(f"precision is {precision!r}; it must be single or double")
+    return np.float32 if precision == "single" else np.float64
 
 
 def local_devices(name: str) -> list[jax.Device]:

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-static constexpr int32_t JAXFF_ABI = 2;
+static constexpr int32_t JAXFF_ABI = 3;
 
 extern "C" {
 
@@ -31,6 +31,7 @@ struct JaxffModel {
   const char *citation;    // empty: none
   int32_t layers;            // 0: local, evaluated block by block
   int32_t message_columns;    // numbers of the compute type that an atom sends at most before a layer
+  int32_t whole_cell;    // 1: evaluated as one system, by `cell`
 };
 
 struct JaxffWorkspace {
@@ -62,6 +63,22 @@ struct JaxffExchange {
   void *array;    // [atoms with ghosts, columns] of the compute type
 };
 
+// All atoms of a system, for a model that sees them at once.
+struct JaxffCell {
+  int64_t n;
+  const double *positions;    // [n, 3] Å
+  const int32_t *species;
+  double vectors[9];    // of the cell, rows a b c, Å
+  int32_t periodic[3];
+};
+
+struct JaxffCellResult {
+  double energy;    // eV, without reference energies
+  double virial[6];    // dE/dstrain, eV: xx yy zz xy xz yz
+  const double *forces;    // [n, 3] eV/Å; valid until the next call
+  int32_t compilations;
+};
+
 // Each function returns 0, or 1 after it has put a line of text into `error`.
 struct JaxffTable {
   int32_t alive;    // 0 once the interpreter is shutting down
@@ -76,6 +93,7 @@ struct JaxffTable {
   int32_t (*advance)(int64_t handle, JaxffExchange *);
   int32_t (*result)(int64_t handle, int32_t number, JaxffResult *);
   int32_t (*close)(int64_t handle);
+  int32_t (*cell)(int64_t handle, const JaxffCell *, JaxffCellResult *);
 };
 }
 

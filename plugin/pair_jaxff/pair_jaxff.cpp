@@ -162,6 +162,7 @@ void PairJaxff::open_model(const std::string &name)
   reference.assign(model.reference_energies, model.reference_energies + model.n_elements);
   report(model.banner);
   prepare_layers();
+  prepare_cell();
   if (lmp->citeme && model.citation[0])
     lmp->citeme->add(fmt::format("pair_style jaxff, potential {}:\n\n{}\n\n", name, model.citation));
 }
@@ -201,6 +202,7 @@ void PairJaxff::init_style()
 {
   if (!atom->tag_enable) error->all(FLERR, "pair_style jaxff needs atom IDs; remove `atom_modify id no`");
   select_units();
+  if (model.whole_cell) return;    // no neighbours are asked for
   check_special_bonds();
   neighbor->add_request(this, halo ? NeighConst::REQ_FULL | NeighConst::REQ_GHOST : NeighConst::REQ_FULL);
   if (halo) {

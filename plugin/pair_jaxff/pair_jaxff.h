@@ -48,6 +48,8 @@ class PairJaxff : public Pair {
   void compute_blocks();
   void compute_layers();
   void prepare_layers();
+  void prepare_cell();
+  void compute_cell();
   void collect_halo();
   void fill_layered(const JaxffWorkspace &, int rows);
   void exchange_messages();

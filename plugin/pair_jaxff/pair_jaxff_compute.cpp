@@ -19,7 +19,9 @@ void PairJaxff::compute(int eflag, int vflag)
   ghost_stride = force->newton ? 0 : (cvflag_atom ? 12 : 3);
   ghosts.assign(static_cast<size_t>(ghost_stride) * atom->nghost, 0.0);
 
-  if (model.layers)
+  if (model.whole_cell)
+    compute_cell();
+  else if (model.layers)
     compute_layers();
   else
     compute_blocks();

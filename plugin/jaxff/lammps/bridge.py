@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from jaxff.evaluator import Evaluator, Workspace
 
-ABI = 2
+ABI = 3
 """Raised together with JAXFF_ABI in abi.h."""
 
 
@@ -37,7 +37,7 @@ class Model(Structure):
     _fields_ = [
         ("handle", c_int64), ("cutoff", c_double), ("n_elements", c_int32), ("real_bytes", c_int32), ("elements", c_char_p),
         ("reference_energies", c_void_p), ("banner", c_char_p), ("citation", c_char_p), ("layers", c_int32),
-        ("message_columns", c_int32),
+        ("message_columns", c_int32), ("whole_cell", c_int32),
     ]  # fmt: skip
 
 
@@ -57,6 +57,17 @@ class ExchangePointers(Structure):
     _fields_ = [("kind", c_int32), ("columns", c_int32), ("array", c_void_p)]
 
 
+class Cell(Structure):
+    _fields_ = [
+        ("n", c_int64), ("positions", POINTER(c_double)), ("species", POINTER(c_int32)), ("vectors", c_double * 9),
+        ("periodic", c_int32 * 3),
+    ]  # fmt: skip
+
+
+class CellResult(Structure):
+    _fields_ = [("energy", c_double), ("virial", c_double * 6), ("forces", c_void_p), ("compilations", c_int32)]
+
+
 OPEN = CFUNCTYPE(c_int32, POINTER(Settings), POINTER(Model))
 BLOCK_ROWS = CFUNCTYPE(c_int32, c_int64, c_int64, POINTER(c_int32))
 WORKSPACE = CFUNCTYPE(c_int32, c_int64, c_int32, c_int32, POINTER(WorkspacePointers))
@@ -66,12 +77,14 @@ START = CFUNCTYPE(c_int32, c_int64, c_int32, c_int64, POINTER(c_int32))
 ADVANCE = CFUNCTYPE(c_int32, c_int64, POINTER(ExchangePointers))
 RESULT = CFUNCTYPE(c_int32, c_int64, c_int32, POINTER(Result))
 CLOSE = CFUNCTYPE(c_int32, c_int64)
+CELL = CFUNCTYPE(c_int32, c_int64, POINTER(Cell), POINTER(CellResult))
 
 
 class Table(Structure):
     _fields_ = [
         ("alive", c_int32), ("error", c_char_p), ("open", OPEN), ("block_rows", BLOCK_ROWS), ("workspace", WORKSPACE),
         ("evaluate", EVALUATE), ("block", BLOCK), ("start", START), ("advance", ADVANCE), ("result", RESULT), ("close", CLOSE),
+        ("cell", CELL),
     ]  # fmt: skip
 
 
@@ -104,6 +117,7 @@ class OpenModel:
         model.banner = self.banner
         model.citation = self.citation
         model.layers = potential.contract.layers if self.layered else 0
+        model.whole_cell = potential.contract.kind == "global"
         model.message_columns = max(self.evaluator.message_widths, default=0) if self.layered else 0
 
 
@@ -153,17 +167,15 @@ def _open(settings_pointer: Any, model_pointer: Any) -> None:
     ranks = settings.rank_on_node, settings.ranks_on_node
     evaluator, threads = open_evaluator(path, precision, device, settings.threads, *ranks)
     contract = evaluator.potential.contract
-    if contract.kind == "global" and settings.ranks > 1:
-        raise ConfigError(
-            f"{path} is a {contract.kind.replace('_', '-')} potential, which runs on one rank only, not on {settings.ranks}"
-        )
     if contract.centers != "atoms":
         raise ConfigError(f"{path} looks from the points of a grid, which pair_style jaxff cannot do yet")
     handle = next(_handles)
+    extent = "the whole cell at once" if contract.kind == "global" else f"blocks of up to {evaluator.largest_block} atoms"
+    reach = "" if contract.kind == "global" else f", cutoff {contract.cutoff:g} Å"
     banner = (
-        f"pair_style jaxff: {path}: {' '.join(contract.elements)}, cutoff {contract.cutoff:g} Å, {precision} precision, "
+        f"pair_style jaxff: {path}: {' '.join(contract.elements)}{reach}, {precision} precision, "
         f"on {device_name(evaluator.device)}, {threads} thread{'s' if threads > 1 else ''} a rank, "
-        f"{'one block' if contract.kind == 'global' else f'blocks of up to {evaluator.largest_block} atoms'}"
+        f"{extent}"
     )
     _models[handle] = OpenModel(evaluator, banner)
     _models[handle].describe(model)
@@ -268,6 +280,22 @@ def _result(handle: int, number: int, result_pointer: Any) -> None:
     _point_to_result(result_pointer.contents, model)
 
 
+def _cell(handle: int, cell_pointer: Any, result_pointer: Any) -> None:
+    import numpy as np
+
+    cell, result, model = cell_pointer.contents, result_pointer.contents, _models[handle]
+    n = cell.n
+    positions = np.ctypeslib.as_array(cell.positions, (n, 3)) if n else np.zeros((0, 3))
+    species = np.ctypeslib.as_array(cell.species, (n,)) if n else np.zeros(0, np.int32)
+    found = model.evaluator.evaluate(positions, np.reshape(cell.vectors, (3, 3)), np.array(cell.periodic, bool), species)
+    virial = found["virial"]
+    result.energy = found["energy"]
+    result.virial[:] = [virial[a, b] for a, b in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))]
+    model.results = (np.ascontiguousarray(found["forces"]),)
+    result.forces = model.results[0].ctypes.data
+    result.compilations = model.evaluator.compilations
+
+
 def _close(handle: int) -> None:
     _models.pop(handle, None)
 
@@ -275,7 +303,7 @@ def _close(handle: int) -> None:
 _table = Table(
     1, b"", OPEN(_guarded(_open)), BLOCK_ROWS(_guarded(_block_rows)), WORKSPACE(_guarded(_workspace)),
     EVALUATE(_guarded(_evaluate)), BLOCK(_guarded(_block)), START(_guarded(_start)), ADVANCE(_guarded(_advance)),
-    RESULT(_guarded(_result)), CLOSE(_guarded(_close)),
+    RESULT(_guarded(_result)), CLOSE(_guarded(_close)), CELL(_guarded(_cell)),
 )  # fmt: skip
 # C++ reads the table until the process ends, later than Python frees its objects.
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_table))
