@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -66,3 +69,45 @@ def test_settings_out_of_range():
     ):
         with pytest.raises(ConfigError, match=message):
             Scattering(("Na", "Cl"), **settings)
+
+
+def test_a_cell_in_another_shape(scale):
+    atoms = alloy()
+    plain = features(atoms)
+    double = features(atoms * (1, 1, 2))
+    assert (np.abs(double / 2 - plain) / scale).max() < 0.1
+    sheared = atoms.copy()
+    sheared.set_cell(np.array([[1, 0, 0], [1, 1, 0], [0, -1, 1]]) @ atoms.cell.array)
+    error = np.abs(features(sheared) - plain) / scale
+    assert error.max() < 0.1 and np.median(error) < 3e-3
+
+
+def test_empty_space_counts_nothing():
+    molecule = Atoms("NaCl", [[0, 0, 0], [0.3, 0.2, 2.4]])
+    settings = {"n_scales": 2, "orders": (1, 2)}
+    free = features(molecule, **settings)
+    molecule.center(vacuum=11.0)
+    for periodic in (True, (True, False, False)):
+        molecule.pbc = periodic
+        boxed = features(molecule, **settings)
+        np.testing.assert_allclose(boxed, free, atol=0.01 * np.median(free), rtol=0.01)
+
+
+def test_solid_harmonics_are_kymatios():
+    """Atoms on a grid's points, all orders and powers; tests/data/make_kymatio_reference.py made the numbers."""
+    reference = json.loads((Path(__file__).parent / "data" / "kymatio_reference.json").read_text())
+    scattering = Scattering(
+        ("H", "He"), wavelet="solid_harmonic", l_max=2, beta_0=reference["sigma_0"], n_scales=3, ratio=2.0, orders=(1, 2),
+        powers=tuple(reference["powers"]), channels=({"H": 1, "He": 3},), smoothing=1e-6, tolerance=1e-4,
+    )  # fmt: skip
+    species = np.array(reference["weights"]) == 3
+    cell = np.diag(np.array(reference["shape"], float))
+    found = features_of(scattering, [(np.array(reference["positions"], float), cell, True, species)])[0]
+    expected = np.array(reference["features"])
+    paths = {tuple(path): values for path, values in zip(reference["paths"], expected, strict=True)}
+    scale_of = {beta: j for j, beta in enumerate(scattering.scales)}
+    power_of = {q: i for i, q in enumerate(scattering.powers)}
+    for name, value in zip(scattering.feature_names, found, strict=True):
+        path = tuple(scale_of[name[key]] for key in ("scale", "scale2") if key in name)
+        kymatio = paths[path][name["l"], power_of[name["power"]]]
+        assert value == pytest.approx(kymatio, rel=1e-5 if name["power"] == 2 and len(path) == 1 else 5e-3), name

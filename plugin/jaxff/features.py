@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 BLOCK = 256
 """Centres evaluated at once: temporaries stay in the processor's cache."""
 DEFAULT_R_CUT = 5.0
-GLOBAL = "mbtr_global"
+GLOBAL = ("mbtr_global", "scattering")
+"""Descriptors that have one row a structure."""
 
 
 def describe(
@@ -34,11 +35,11 @@ def describe(
 ) -> Float[np.ndarray, "A F"]:
     """Features of every atom of every structure, one row an atom, in the order they come in; float64.
 
-    The global descriptor ``mbtr_global`` gives one row a structure.
+    The global descriptors ``mbtr_global`` and ``scattering`` give one row a structure.
 
     Args:
         structures: ASE atoms, or a list of them; their own cells and periodicity count.
-        descriptor: ``ace``, ``acsf``, ``chebyshev``, ``gmp``, ``mbtr``, ``mbtr_global``, ``soap``, ...
+        descriptor: ``ace``, ``acsf``, ``chebyshev``, ``gmp``, ``mbtr``, ``mbtr_global``, ``scattering``, ``soap``, ...
         r_cut: Å. For descriptors that DScribe has, its meaning and its defaults are DScribe's, and so are the numbers:
             SOAP's atoms count beyond r_cut as far as their Gaussians reach in. 5 if neither this nor ``cutoff`` is given.
         cutoff: Å. The descriptor as a potential of this cutoff has it: its defaults, fading out smoothly.
@@ -62,7 +63,11 @@ def describe(
     if not structures:
         raise StructureError("there are no structures to describe")
     elements = _elements(structures, elements)
-    if descriptor == GLOBAL:
+    if descriptor == "scattering":
+        if r_cut is not None or cutoff is not None:
+            raise ConfigError("scattering sees the whole cell and has no cutoff; beta_0 and n_scales say how far it looks")
+        return _whole_cells(structures, elements, settings)
+    if descriptor in GLOBAL:
         return np.stack(
             [_global(atoms, elements, r_cut if cutoff is None else cutoff, settings) for atoms in structures]
         )
@@ -109,6 +114,18 @@ def build_for(
     return build_descriptor(settings, elements, reach, jax.random.PRNGKey(seed))
 
 
+def _whole_cells(structures: Sequence[Atoms], elements: tuple[str, ...], settings: dict[str, Any]) -> np.ndarray:
+    from jax_models.descriptors import WHOLE_CELL
+    from jax_models.models import construct
+    from jax_models.whole_cell import features_of
+
+    built = construct(WHOLE_CELL, "descriptor", {"name": "scattering", **settings}, elements)
+    index = {element: n for n, element in enumerate(elements)}
+    species = [np.array([index[s] for s in atoms.get_chemical_symbols()], np.int32) for atoms in structures]
+    systems = [(a.positions, a.cell.array, a.pbc, s) for a, s in zip(structures, species, strict=True)]
+    return features_of(built, systems)
+
+
 def _global(atoms: Atoms, elements: tuple[str, ...], r_cut: float | None, settings: dict[str, Any]) -> np.ndarray:
     import jax
 
@@ -118,7 +135,7 @@ def _global(atoms: Atoms, elements: tuple[str, ...], r_cut: float | None, settin
     names = {"geometry", "grid", "weighting", "normalize_gaussians", "normalization"}
     if set(settings) - names:
         unknown = ", ".join(sorted(set(settings) - names))
-        raise ConfigError(f"descriptor {GLOBAL} has no setting {unknown}; it has {', '.join(sorted(names))}")
+        raise ConfigError(f"descriptor mbtr_global has no setting {unknown}; it has {', '.join(sorted(names))}")
     settings = {name: MBTR.defaults[name] for name in ("geometry", "grid", "weighting")} | settings
     reach, _ = MBTR.reference_settings(DEFAULT_R_CUT if r_cut is None else r_cut, settings)
     index = {element: n for n, element in enumerate(elements)}

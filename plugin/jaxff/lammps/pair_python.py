@@ -99,6 +99,8 @@ class _Potential:
             raise ConfigError("no potential is loaded: before pair_style, give the two `python load ...` lines")
         self.library, self.evaluator, self.path = _loaded.library, _loaded.evaluator, _loaded.path
         self.potential = self.evaluator.potential
+        if self.potential.contract.kind == "global":
+            raise ConfigError(f"{self.path} sees the whole cell at once; pair_style python cannot run it, pair_style jaxff can")
         if self.potential.contract.centers != "atoms":
             raise ConfigError(
                 f"{self.path} looks from the points of a grid; pair_style python runs atom-centred potentials only"
