@@ -76,6 +76,10 @@ class PointDescriptor(eqx.Module):
         return self.inner.n_features
 
 
+VOLUME = 20.0
+"""Å^3 in which a grid's readout speaks of 1 eV: about an atom's, so that training starts where it does for atoms."""
+
+
 class PointModel(LocalModel):
     """A local model that looks from reference points: the energies of atoms are weighted sums over their points.
 
@@ -101,7 +105,8 @@ class PointModel(LocalModel):
 
         energy = self.descriptor.points.over_points(neighborhood, weighted)
         if self.centers == "grid":
-            energy = energy - self.descriptor.points.over_points(_empty(neighborhood.vectors.dtype), weighted)
+            empty = self.descriptor.points.over_points(_empty(neighborhood.vectors.dtype), weighted)
+            energy = (energy - empty) * (1.0 / VOLUME)
         for prior in self.priors:
             energy = energy + prior(neighborhood)
         return energy

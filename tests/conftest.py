@@ -45,6 +45,19 @@ def make_potential(elements=("Si",), cutoff=4.0, seed=1, architecture=None):
     return Potential(Contract.of(model, elements, cutoff), model, architecture, energies)
 
 
+def make_grid_potential(elements, cutoff, architecture):
+    """As `make_potential`, with forces of the order of eV/Å although densities and untrained features are small."""
+    import dataclasses
+
+    import equinox as eqx
+    import jax
+
+    potential = make_potential(elements, cutoff, architecture=architecture)
+    model = eqx.tree_at(lambda m: m.feature_scale, potential.model, 20.0 * potential.model.feature_scale)
+    model = eqx.tree_at(lambda m: m.readout, model, jax.tree.map(lambda a: 10.0 * a if eqx.is_array(a) else a, model.readout))
+    return dataclasses.replace(potential, model=model)
+
+
 @pytest.fixture(scope="session")
 def silicon_potential():
     return make_potential()

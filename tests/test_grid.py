@@ -62,8 +62,8 @@ def test_energy_is_the_integral_over_the_cell(potential):
             features = (model.descriptor.inner(nb) - model.feature_mean) * model.feature_scale
             return model.readout(features, jnp.zeros(len(nb.species), jnp.int32))
 
-        total = float(jnp.sum(density(nb) - density(nowhere))) * abs(np.linalg.det(CELL)) / np.prod(counts)
-    assert abs(total) > 0.1
+        total = float(jnp.sum(density(nb) - density(nowhere))) / 20.0 * abs(np.linalg.det(CELL)) / np.prod(counts)
+    assert abs(total) > 0.01
     np.testing.assert_allclose(learned(potential.evaluate(POSITIONS, CELL, True, SYMBOLS)), total, rtol=1e-9)
 
 
@@ -74,7 +74,7 @@ def test_forces_and_virial_are_derivatives(descriptor):
     potential = grid_potential(descriptor)
     positions = POSITIONS + 0.05  # an atom on a point is a cusp of features that are not smooth at r = 0
     result = potential.evaluate(positions, CELL, True, SYMBOLS)
-    assert np.abs(result["forces"]).max() > 1e-3
+    assert np.abs(result["forces"]).max() > 1e-4
     np.testing.assert_allclose(result["energies"].sum(), result["energy"])
     np.testing.assert_allclose(result["virials"].sum(axis=0), result["virial"])
     generator, step = np.random.default_rng(0), 1e-6
@@ -99,7 +99,7 @@ def test_the_egg_box_shrinks_with_the_spacing():
         errors.append(np.ptp(energies) / 5)
         whole = potential.evaluate(POSITIONS + steps[1] - 2 * steps[2] + CELL[0], CELL, True, SYMBOLS)["energy"]
         np.testing.assert_allclose(whole, potential.evaluate(POSITIONS, CELL, True, SYMBOLS)["energy"], atol=1e-9)
-    assert errors[1] < 0.2 * errors[0] < 1e-2, errors
+    assert errors[1] < 0.2 * errors[0] < 1e-3, errors
 
 
 def test_open_boundaries(potential):

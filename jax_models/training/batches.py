@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -52,6 +52,15 @@ class Prepared:
     def __len__(self) -> int:
         return len(self.species)
 
+    @property
+    def rows(self) -> int:
+        """Rows that it takes in a batch."""
+        return len(self.mask)
+
+    def pack(self, members: Sequence[Prepared], shape: Shape) -> Batch:
+        """One batch of structures prepared alike, this among them."""
+        return _pack(members, shape)
+
 
 def prepare(
     structure: Structure, elements: Sequence[str], references: Float[np.ndarray, " S"], cutoff: float, dtype: type = np.float32
@@ -61,11 +70,7 @@ def prepare(
     Raises:
         DatasetError: an element not in ``elements``, atoms at the same place, an unusable cell.
     """
-    index = {e: n for n, e in enumerate(elements)}
-    unknown = sorted(set(structure.symbols) - set(index))
-    if unknown:
-        raise DatasetError(f"{structure.name} has {', '.join(unknown)}, which the training data lack; they have {', '.join(elements)}")
-    species = np.array([index[s] for s in structure.symbols], np.int32)
+    species, energy = species_and_energy(structure, elements, references)
     try:
         i, j, shifts = neighbor_pairs(structure.positions, structure.cell, structure.periodic, cutoff)
     except StructureError as error:
@@ -76,12 +81,27 @@ def prepare(
     if near.any():
         a, k = np.argwhere(near)[0]
         raise DatasetError(f"{structure.name}: atoms {a} and {neighbors[a, k]} are at the same place; remove or mend this frame")
-    energy = structure.energy - references[species].sum()
     forces = structure.forces
     if forces is None and structure.isolated:
         forces = np.zeros((1, 3))
     reverse = _reverse(i, j, shifts, neighbors.shape)
     return Prepared(vectors.astype(dtype), neighbors, mask, reverse, species, energy, forces, structure.virial)
+
+
+def species_and_energy(
+    structure: Structure, elements: Sequence[str], references: Float[np.ndarray, " S"]
+) -> tuple[Int[np.ndarray, " N"], float]:
+    """Indices in ``elements``, and the energy less the elements' references.
+
+    Raises:
+        DatasetError: an element not in ``elements``.
+    """
+    index = {e: n for n, e in enumerate(elements)}
+    unknown = sorted(set(structure.symbols) - set(index))
+    if unknown:
+        raise DatasetError(f"{structure.name} has {', '.join(unknown)}, which the training data lack; they have {', '.join(elements)}")
+    species = np.array([index[s] for s in structure.symbols], np.int32)
+    return species, structure.energy - references[species].sum()
 
 
 def _reverse(i, j, shifts, shape: tuple[int, int]) -> Int[np.ndarray, "N K 2"]:
@@ -99,29 +119,42 @@ def _reverse(i, j, shifts, shape: tuple[int, int]) -> Int[np.ndarray, "N K 2"]:
 
 @dataclass(frozen=True)
 class Shape:
-    """The padded size of every batch: atoms, neighbours, structures."""
+    """The padded size of every batch. Where rows are the points of a grid, also the number of points, and the most
+    places that one atom has among their neighbours."""
 
     atoms: int
     neighbors: int
     structures: int
+    points: int = 0
+    entries: int = 0
+
+    @property
+    def rows(self) -> int:
+        return self.points or self.atoms
 
 
 def common_shape(prepared: Sequence[Prepared], batch_structures: int) -> Shape:
-    """Room for ``batch_structures`` structures of average size, for the largest one, and for any atom's neighbours."""
-    sizes = np.array([len(p) for p in prepared])
-    atoms = max(batch_structures * sizes.mean(), min(MINIMUM_ATOMS, sizes.sum() / 8), sizes.max())
-    most = max(p.mask.shape[1] for p in prepared)
-    return Shape(bucket(int(np.ceil(atoms)), 8), bucket(most), bucket(int(np.ceil(1.5 * atoms / sizes.mean()))))
+    """Room for ``batch_structures`` structures of average size, for the largest one, and for any row's neighbours."""
+    sizes, atoms = np.array([p.rows for p in prepared]), np.array([len(p) for p in prepared])
+    fewest = min(MINIMUM_ATOMS, atoms.sum() / 8) * sizes.mean() / atoms.mean()
+    rows = max(batch_structures * sizes.mean(), fewest, sizes.max())
+    most = bucket(max(p.mask.shape[1] for p in prepared))
+    room, structures = bucket(int(np.ceil(rows)), 8), bucket(int(np.ceil(1.5 * rows / sizes.mean())))
+    if np.array_equal(sizes, atoms):
+        return Shape(room, most, structures)
+    # Whatever the order: no more atoms than all rows full of the densest structure.
+    densest = min(room * (atoms / np.maximum(sizes, 1)).max(), structures * atoms.max())
+    return Shape(bucket(int(np.ceil(densest)), 8), most, structures, room, bucket(max(p.reverse.shape[1] for p in prepared)))
 
 
 def packs(sizes: Sequence[int], order: Sequence[int], shape: Shape) -> list[list[int]]:
-    """``order`` cut into runs that fit ``shape``."""
+    """``order`` cut into runs that fit ``shape``; ``sizes`` are in rows."""
     result: list[list[int]] = []
     room = 0
     for index in order:
         if not result or sizes[index] > room or len(result[-1]) == shape.structures:
             result.append([])
-            room = shape.atoms
+            room = shape.rows
         result[-1].append(index)
         room -= sizes[index]
     return result
@@ -133,12 +166,17 @@ def shuffled_batches(prepared: Sequence[Prepared], shape: Shape, seed: int, epoc
     The order depends on ``seed`` and ``epoch`` alone: a resumed training sees what an uninterrupted one would.
     """
     order = np.random.default_rng([seed, 2, epoch]).permutation(len(prepared)).tolist()
-    runs = packs([len(p) for p in prepared], order, shape)
+    runs = packs([p.rows for p in prepared], order, shape)
     for number, run in enumerate(runs):
         yield number / len(runs), pack([prepared[i] for i in run], shape)
 
 
-def pack(members: Sequence[Prepared], shape: Shape) -> Batch:
+def pack(members: Sequence[Prepared], shape: Shape) -> Any:
+    """One batch: a `Batch`, or a `GridBatch` of structures seen from a grid."""
+    return members[0].pack(members, shape)
+
+
+def _pack(members: Sequence[Prepared], shape: Shape) -> Batch:
     """One batch of NumPy arrays, in the type of the members' vectors."""
     a, k, b = shape.atoms, shape.neighbors, shape.structures
     dtype = members[0].vectors.dtype

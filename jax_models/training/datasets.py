@@ -35,6 +35,8 @@ class Structure:
     forces: Float[np.ndarray, "N 3"] | None = None
     virial: Float[np.ndarray, "3 3"] | None = None
     """dE/dstrain = stress x volume (ASE's sign)."""
+    density: Float[np.ndarray, "n1 n2 n3"] | None = None
+    """Energy density (eV/Å^3) at the points k_1 a_1/n_1 + k_2 a_2/n_2 + k_3 a_3/n_3 of the cell; its integral is the energy."""
     group: str = ""
     """Kind of structure (``config_type``): validation data are taken from each, errors reported for each."""
     name: str = "structure"
@@ -74,6 +76,8 @@ def check(structures: Sequence[Structure]) -> None:
             if not np.isfinite(value).all():
                 where = f" (first at atom {int(np.argwhere(~np.isfinite(value))[0, 0])})" if key in ("positions", "forces") else ""
                 raise DatasetError(f"{s.name}: {key} is not finite{where}; remove or mend this frame")
+        if s.density is not None and (np.ndim(s.density) != 3 or not np.isfinite(s.density).all()):
+            raise DatasetError(f"{s.name}: density has shape {np.shape(s.density)}; it must be finite numbers on a grid, (n1, n2, n3)")
         if s.forces is None and labelled is not None and not s.isolated:
             raise DatasetError(
                 f"{s.name} has no forces, but {labelled.name} has: label every frame with forces or none (energies alone are fine)"
@@ -162,6 +166,6 @@ def fingerprint(structures: Sequence[Structure]) -> str:
     digest = hashlib.sha256()
     for s in structures:
         digest.update(" ".join(s.symbols).encode())
-        for value in (s.positions, s.cell, s.periodic, s.energy, s.forces, s.virial):
+        for value in (s.positions, s.cell, s.periodic, s.energy, s.forces, s.virial, *([] if s.density is None else [s.density])):
             digest.update(b"-" if value is None else np.ascontiguousarray(value, float).tobytes())
     return digest.hexdigest()

@@ -38,9 +38,9 @@ class Objective(Protocol):
     def batches(self, epoch: int) -> Iterator[tuple[float, Any]]:
         """An epoch's batches, each with the part of the epoch that comes before it. All have the same shapes."""
 
-    def loss(self, model: eqx.Module, batch: Any, energy_weight: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, " 3"]]:
-        """A batch's share of the loss, times the batches in an epoch; and its sums of squared errors in energy, force
-        and virial."""
+    def loss(self, model: eqx.Module, batch: Any, energy_weight: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, " Q"]]:
+        """A batch's share of the loss, times the batches in an epoch; and its sums of squared errors in energy, force,
+        virial and, where there may be any, density."""
 
     def validate(self, model: eqx.Module) -> dict[str, float]:
         """Errors as `metrics.measure` names them."""
@@ -123,7 +123,7 @@ def fit(
             progress and progress(record, plan.epochs)
     step = _compiled(static, optimizer, objective, plan.settings)
     settings = plan.settings
-    weights = settings.energy_weight, settings.force_weight, settings.stress_weight
+    weights = settings.energy_weight, settings.force_weight, settings.stress_weight, settings.density_weight
     saved = time.monotonic()
     try:
         while not plan.finished(reached[1]):
@@ -167,8 +167,7 @@ def _compiled(static: Any, optimizer: Any, objective: Objective, settings: Setti
 
 
 def _epoch(number: int, state: State, step, objective: Objective, plan: Plan) -> tuple[State, Record]:
-    squares = jnp.zeros(3)
-    rate = weight = 0.0
+    squares = rate = weight = 0.0
     for part, batch in objective.batches(number):
         done = (number + part) / plan.epochs
         rate, weight = plan.learning_rate(done), plan.energy_weight(done)
@@ -180,6 +179,6 @@ def _epoch(number: int, state: State, step, objective: Objective, plan: Plan) ->
             f"the errors are no longer finite in epoch {number + 1}: lower training.learning_rate "
             f"({plan.settings.learning_rate}), or look for wrong labels in the data"
         )
-    sizes = zip(("energy", "force", "virial"), squares, objective.counts, strict=True)
+    sizes = zip(("energy", "force", "virial", "density"), squares, objective.counts, strict=False)
     running = {f"{name}_rmse": float(np.sqrt(square / n)) for name, square, n in sizes if n}
     return state, {"epoch": number + 1, "learning_rate": rate, "energy_weight": weight, "train": running}

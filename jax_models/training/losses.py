@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jax_models.derivatives import energies_and_gradient
 from jax_models.training.batches import Batch
+from jax_models.training.grid_batches import GridBatch, forces_on_atoms
 
 
 class Errors(NamedTuple):
@@ -22,6 +23,8 @@ class Errors(NamedTuple):
     """eV/Å"""
     virial: Float[Array, "B 3 3"]
     """eV/atom"""
+    density: Float[Array, " R"]
+    """eV/atom: of grid points, times the volume per atom; empty where rows are atoms."""
 
 
 class Counts(NamedTuple):
@@ -30,17 +33,30 @@ class Counts(NamedTuple):
     energies: int
     forces: int
     virials: int
+    densities: int = 0
 
 
-def predict(model: eqx.Module, batch: Batch) -> tuple[Float[Array, " B"], Float[Array, "A 3"], Float[Array, "B 3 3"]]:
+def predict(
+    model: eqx.Module, batch: Batch | GridBatch
+) -> tuple[Float[Array, " B"], Float[Array, "A 3"], Float[Array, "B 3 3"]]:
     """Energies less references (eV), forces (eV/Å) and virials (eV) of a batch's structures."""
+    rows, gradient = energies_and_gradient(model.energies, batch.neighborhood)
+    return _gathered(rows, gradient, batch)
+
+
+def _gathered(rows, gradient, batch):
     nb = batch.neighborhood
-    per_atom, gradient = energies_and_gradient(model.energies, nb)
-    forces = assemble_forces(gradient, batch.reverse, nb.neighbors, nb.mask)
-    # A product with a 0/1 matrix: a scatter would run one atom at a time.
-    member = (batch.structure == jnp.arange(len(batch.energy))[:, None]).astype(per_atom.dtype)
-    virials = jnp.einsum("nka,nkb->nab", nb.vectors, gradient).reshape(-1, 9)
-    return member @ per_atom, forces, (member @ virials).reshape(-1, 3, 3)
+    if isinstance(batch, GridBatch):
+        rows, gradient = rows * batch.volume, gradient * batch.volume[:, None, None]
+        forces = forces_on_atoms(gradient, batch.entries, nb.neighbors, nb.mask)
+    else:
+        forces = assemble_forces(gradient, batch.reverse, nb.neighbors, nb.mask)
+    virials = jnp.einsum("nka,nkb->nab", nb.vectors, gradient)
+    if isinstance(batch, GridBatch):  # the volume of a grid cell grows with the cell
+        virials = virials + rows[:, None, None] * jnp.eye(3, dtype=rows.dtype)
+    # A product with a 0/1 matrix: a scatter would run one row at a time.
+    member = (batch.structure == jnp.arange(len(batch.energy))[:, None]).astype(rows.dtype)
+    return member @ rows, forces, (member @ virials.reshape(-1, 9)).reshape(-1, 3, 3)
 
 
 @jax.custom_vjp
@@ -67,20 +83,27 @@ def _assemble_backward(residuals, cotangent):
 assemble_forces.defvjp(_assemble_forward, _assemble_backward)
 
 
-def errors(model: eqx.Module, batch: Batch) -> Errors:
-    energies, forces, virials = predict(model, batch)
+def errors(model: eqx.Module, batch: Batch | GridBatch) -> Errors:
+    rows, gradient = energies_and_gradient(model.energies, batch.neighborhood)
+    energies, forces, virials = _gathered(rows, gradient, batch)
     per_atom = 1.0 / batch.n_atoms
+    on_grid = isinstance(batch, GridBatch)
     return Errors(
         (energies - batch.energy) * per_atom * batch.energy_weight,
         (forces - batch.forces) * batch.force_weight[:, None],
         (virials - batch.virial) * (per_atom * batch.virial_weight)[:, None, None],
+        (rows - batch.density) * batch.density_weight if on_grid else jnp.zeros(0, rows.dtype),
     )
 
 
-def weighted_loss(found: Errors, counts: Counts, energy_weight: float, force_weight: float, stress_weight: float) -> Float[Array, ""]:
-    """A batch's share of the loss over the data set: weighted mean squares in eV/atom, eV/Å and eV/atom (virial)."""
+def weighted_loss(
+    found: Errors, counts: Counts, energy_weight: float, force_weight: float, stress_weight: float, density_weight: float = 0.0
+) -> Float[Array, ""]:
+    """A batch's share of the loss over the data set: weighted mean squares in eV/atom, eV/Å, eV/atom (virial) and
+    eV/atom (density)."""
     return (
         energy_weight / max(counts.energies, 1) * jnp.sum(found.energy**2)
         + force_weight / max(counts.forces, 1) * jnp.sum(found.forces**2)
         + stress_weight / max(counts.virials, 1) * jnp.sum(found.virial**2)
+        + density_weight / max(counts.densities, 1) * jnp.sum(found.density**2)
     )

@@ -48,6 +48,9 @@ class Settings:
     early_energy_weight: float = setting(100.0, "The same in the first half of training: forces shape the model first.", ge=0)
     force_weight: float = setting(1.0, "Weight of the mean squared force error, (eV/Å)^2.", ge=0)
     stress_weight: float = setting(10.0, "Weight of the mean squared virial error (stress x volume / atoms), (eV/atom)^2.", ge=0)
+    density_weight: float = setting(
+        10.0, "Weight of the mean squared error of densities at grid points (density x volume / atoms), (eV/atom)^2.", ge=0
+    )
     average: float = setting(0.99, "Decay per step of the running average of the weights that is kept.", ge=0, lt=1)
     validation_fraction: float = setting(
         0.05, "Part of the training data set aside, from each config_type, if no validation data are given.", ge=0, le=0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -15,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jax_models.errors import ConfigError
 from jax_models.models import build, completed
 from jax_models.potential import Contract, Potential
 from jax_models.training.batches import Batch, Prepared, Shape, common_shape, prepare, shuffled_batches
 from jax_models.training.datasets import Structure, check, elements_of, fingerprint, reference_energies, split
+from jax_models.training.grid_batches import prepare_grid
 from jax_models.training.loop import Plan, Progress, Record, fit
 from jax_models.training.losses import errors, weighted_loss
 from jax_models.training.metrics import count, fixed_batches, measure
@@ -63,7 +64,7 @@ class Supervised:
 
     def loss(self, model: eqx.Module, batch: Batch, energy_weight):
         found = errors(model, batch)
-        weights = energy_weight, self.settings.force_weight, self.settings.stress_weight
+        weights = energy_weight, self.settings.force_weight, self.settings.stress_weight, self.settings.density_weight
         # Every structure comes once an epoch: the sum over its batches, not each batch, is the loss over the data.
         value = len(self.data.train_batches) * weighted_loss(found, self.counts, *weights)
         return value, jnp.array([jnp.sum(e**2) for e in found])
@@ -114,9 +115,7 @@ def train(
         >>> train(structures, {"descriptor": {"name": "ace"}}, cutoff=5.0).potential.save("si.jaxff")  # doctest: +SKIP
     """
     settings = settings or Settings()
-    data = labelled(structures, cutoff, settings, validation)
-    if getattr(build(architecture, data.elements, cutoff), "centers", "atoms") == "grid":
-        raise ConfigError("models that look from a grid cannot be trained yet; use atoms or bonds")
+    data = labelled(structures, cutoff, settings, validation, rows=lambda elements: rows_of(build(architecture, elements, cutoff)))
     model = normalised(build(architecture, data.elements, cutoff, settings.seed), data.train_batches)
     architecture = completed(architecture)
     objective = Supervised(data, settings)
@@ -132,12 +131,15 @@ def labelled(
     validation: Sequence[Structure] | None = None,
     elements: tuple[str, ...] | None = None,
     references: Callable[[Sequence[Structure], Sequence[str]], Float[np.ndarray, " S"]] = reference_energies,
+    rows: Callable[[tuple[str, ...]], Callable[..., Prepared]] = lambda elements: prepare,
 ) -> Labelled:
     """Checked, split, and in batches.
 
     Args:
         elements: those of the model; None: those of the data.
-        references: the energy of each element, from the training part.
+        references: the energy of each element, from the training part. Where densities are labelled it is zero: they
+            hold all of the energy.
+        rows: what prepares a structure for a model of these elements, see `rows_of`.
 
     Raises:
         DatasetError: data that cannot be trained on; the text names the frame.
@@ -150,11 +152,19 @@ def labelled(
     elements = elements or elements_of(structures)
     # A file of isolated atoms may hold more elements than this data set needs.
     structures = [s for s in structures if not s.isolated or s.symbols[0] in elements]
-    energies = references(structures, elements)
-    prepared, held_out = ([prepare(s, elements, energies, cutoff) for s in part] for part in (structures, validation))
+    dense = any(s.density is not None for s in structures)
+    energies = np.zeros(len(elements)) if dense else references(structures, elements)
+    prepare_rows = rows(elements)
+    prepared, held_out = ([prepare_rows(s, elements, energies, cutoff) for s in part] for part in (structures, validation))
     shape = common_shape([*prepared, *held_out], settings.batch_structures)
     parts = fixed_batches(prepared, shape), fixed_batches(held_out, shape)
     return Labelled(elements, energies, structures, list(validation), prepared, shape, *parts)
+
+
+def rows_of(model: eqx.Module) -> Callable[..., Prepared]:
+    """What prepares a structure for ``model``: its atoms, or the points of a grid."""
+    spacing = Contract.of(model, ("H",), 1.0).spacing
+    return functools.partial(prepare_grid, spacing=spacing) if spacing else prepare
 
 
 def plan_of(settings: Settings, data: Labelled) -> Plan:

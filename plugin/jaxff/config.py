@@ -30,6 +30,7 @@ class DataConfig(BaseModel):
     energy_key: str = Field("energy", description="Total energy, eV.")
     forces_key: str = Field("forces", description="Forces, eV/Å.")
     stress_key: str = Field("stress", description="Stress, eV/Å^3, ASE's sign.")
+    density_key: str = Field("energy_density", description="Energy density on a grid, eV/Å^3, [n1, n2, n3]; for reference_points grid.")
 
 
 class ModelConfig(BaseModel):

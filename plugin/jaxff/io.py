@@ -21,6 +21,8 @@ class Labels:
     forces_key: str = "forces"
     stress_key: str = "stress"
     """ASE's sign, eV/Å^3: 6 numbers (xx yy zz yz xz xy), 9, or 3x3."""
+    density_key: str = "energy_density"
+    """An array (n1, n2, n3), eV/Å^3, on a grid over the cell: for models that look from a grid."""
 
 
 def read_structures(path: str | os.PathLike, labels: Labels | None = None) -> list[Structure]:
@@ -70,7 +72,7 @@ def structure_of(atoms: Any, name: str, labels: Labels | None = None) -> Structu
         )
     if np.ndim(energy) != 0 or not np.issubdtype(np.asarray(energy).dtype, np.number):
         raise DatasetError(f"{name}: {labels.energy_key} is {energy!r}; it must be one number in eV")
-    forces = label_of(atoms, labels.forces_key)
+    forces, density = label_of(atoms, labels.forces_key), label_of(atoms, labels.density_key)
     return Structure(
         positions=np.array(atoms.positions, float),
         cell=np.array(atoms.cell.array, float),
@@ -79,6 +81,7 @@ def structure_of(atoms: Any, name: str, labels: Labels | None = None) -> Structu
         energy=float(energy),
         forces=None if forces is None else np.array(forces, float),
         virial=virial_of(atoms, name, labels),
+        density=None if density is None else np.array(density, float),
         group=str(atoms.info.get("config_type", "")),
         name=name,
     )

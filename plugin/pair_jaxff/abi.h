@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-static constexpr int32_t JAXFF_ABI = 3;
+static constexpr int32_t JAXFF_ABI = 4;
 
 extern "C" {
 
@@ -32,6 +32,7 @@ struct JaxffModel {
   int32_t layers;            // 0: local, evaluated block by block
   int32_t message_columns;    // numbers of the compute type that an atom sends at most before a layer
   int32_t whole_cell;    // 1: evaluated as one system, by `cell`
+  double spacing;    // Å between the points of a grid; 0: seen from atoms
 };
 
 struct JaxffWorkspace {
@@ -94,6 +95,9 @@ struct JaxffTable {
   int32_t (*result)(int64_t handle, int32_t number, JaxffResult *);
   int32_t (*close)(int64_t handle);
   int32_t (*cell)(int64_t handle, const JaxffCell *, JaxffCellResult *);
+  // Where the rows are points of a grid (species -1, energies eV/Å^3): from the cell (Å, rows a b c) the vectors from a
+  // point to the next ones, and how many there are along each cell vector (0: as many as see an atom).
+  int32_t (*grid)(int64_t handle, const double *cell, const int32_t *periodic, double *steps, int32_t *counts);
 };
 }
 

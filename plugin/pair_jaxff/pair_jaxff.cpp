@@ -60,7 +60,7 @@ PairJaxff::PairJaxff(LAMMPS *lmp) : Pair(lmp)
   manybody_flag = 1;
   no_virial_fdotr_compute = 1;
   centroidstressflag = CENTROID_AVAIL;
-  comm_reverse_off = 12;    // forces and, when asked for, the nine components of a ghost's virial
+  comm_reverse_off = 19;    // a ghost's force and, when asked for, virials and energy
   select_units();
 }
 
@@ -204,6 +204,7 @@ void PairJaxff::init_style()
   select_units();
   if (model.whole_cell) return;    // no neighbours are asked for
   check_special_bonds();
+  if (model.spacing > 0.0) return;    // points find their atoms themselves
   neighbor->add_request(this, halo ? NeighConst::REQ_FULL | NeighConst::REQ_GHOST : NeighConst::REQ_FULL);
   if (halo) {
     if (!force->newton_pair) error->all(FLERR, "pair_style jaxff exchange halo needs newton on; use exchange comm");

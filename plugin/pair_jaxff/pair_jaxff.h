@@ -57,6 +57,12 @@ class PairJaxff : public Pair {
   void add_messages(int n, const int *indices, const double *buf);
   int message_doubles(int columns) const;
   int gather(const int *centers, int n);
+  void compute_grid();
+  void place_grid();
+  void find_points();
+  int gather_points(int start, int n);
+  template <typename See> void for_points_near(const double *x, See see) const;
+  template <typename Real> void scatter_points(const JaxffWorkspace &, const JaxffResult &);
   const JaxffWorkspace &workspace(int rows, int n_neighbors);
   template <typename Real> void fill(const JaxffWorkspace &, int rows);
   template <typename Real> void scatter(const JaxffWorkspace &, const JaxffResult &);
@@ -80,6 +86,16 @@ class PairJaxff : public Pair {
   std::vector<Block> blocks;
   std::vector<JaxffWorkspace> spaces;
   JaxffExchange messages{};
+
+  // Models that look from a grid: its points in this rank's part of the box, numbered with the first index fastest.
+  struct {
+    double step[3][3], origin[3], volume;    // lower triangular; volume of a grid cell in Å^3
+    int32_t count[3];
+    int begin[3], size[3];
+  } grid{};
+  std::vector<int64_t> points;         // those that see an atom
+  std::vector<int64_t> point_end;      // of each point's atoms in point_atoms; one entry ahead
+  std::vector<int> point_atoms;
 
   double energy_unit = 1.0, distance_unit = 1.0;    // eV and Å in the units of the run
   std::vector<int> species;            // of each atom type; -1 for NULL

@@ -16,13 +16,16 @@ using namespace LAMMPS_NS;
 void PairJaxff::compute(int eflag, int vflag)
 {
   ev_init(eflag, vflag);
-  ghost_stride = force->newton ? 0 : (cvflag_atom ? 12 : 3);
+  // Of a ghost: force, centroid virial, and where points share with it also its energy and virial.
+  ghost_stride = force->newton ? 0 : model.spacing > 0.0 ? 19 : (cvflag_atom ? 12 : 3);
   ghosts.assign(static_cast<size_t>(ghost_stride) * atom->nghost, 0.0);
 
   if (model.whole_cell)
     compute_cell();
   else if (model.layers)
     compute_layers();
+  else if (model.spacing > 0.0)
+    compute_grid();
   else
     compute_blocks();
   if (ghost_stride) comm->reverse_comm(this, ghost_stride);
@@ -142,7 +145,7 @@ template <typename Real> void PairJaxff::fill(const JaxffWorkspace &space, int r
     for (int c = 0; c < count; c++) space.neighbor_species[start + c] = species[type[block.neighbors[k + c]]];
     memset(space.mask + start, 1, count);
     memset(space.mask + start + count, 0, width - count);
-    space.species[row] = species[type[block.centers[row]]];
+    space.species[row] = block.centers ? species[type[block.centers[row]]] : -1;
     k += count;
   }
   memset(space.mask + block.n * width, 0, (rows - block.n) * width);
@@ -252,7 +255,12 @@ void PairJaxff::unpack_reverse_comm(int n, int *indices, double *buf)
       continue;
     }
     for (int c = 0; c < 3; c++) atom->f[j][c] += buf[c];
-    for (int c = 3; c < ghost_stride; c++) cvatom[j][c - 3] += buf[c];
+    if (cvflag_atom)
+      for (int c = 0; c < 9; c++) cvatom[j][c] += buf[3 + c];
+    if (ghost_stride < 19) continue;
+    if (eflag_atom) eatom[j] += buf[12];
+    if (vflag_atom)
+      for (int c = 0; c < 6; c++) vatom[j][c] += buf[13 + c];
   }
 }
 

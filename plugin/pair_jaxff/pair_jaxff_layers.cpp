@@ -21,7 +21,7 @@ void PairJaxff::prepare_layers()
   halo = model.layers > 1 && exchange == "halo";
   ghostneigh = halo;
   comm_forward = comm_reverse = message_doubles(model.message_columns);
-  comm_reverse_off = std::max(12, comm_reverse);
+  comm_reverse_off = std::max(19, comm_reverse);
   if (model.layers > 1)
     report(halo ? fmt::format("pair_style jaxff: {} layers on a halo {} cutoffs deep (exchange halo)", model.layers, model.layers)
                 : fmt::format("pair_style jaxff: {} layers, {} numbers an atom exchanged between ranks after each (exchange comm{})",

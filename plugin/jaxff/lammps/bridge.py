@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from jaxff.evaluator import Evaluator, Workspace
 
-ABI = 3
+ABI = 4
 """Raised together with JAXFF_ABI in abi.h."""
 
 
@@ -37,7 +37,7 @@ class Model(Structure):
     _fields_ = [
         ("handle", c_int64), ("cutoff", c_double), ("n_elements", c_int32), ("real_bytes", c_int32), ("elements", c_char_p),
         ("reference_energies", c_void_p), ("banner", c_char_p), ("citation", c_char_p), ("layers", c_int32),
-        ("message_columns", c_int32), ("whole_cell", c_int32),
+        ("message_columns", c_int32), ("whole_cell", c_int32), ("spacing", c_double),
     ]  # fmt: skip
 
 
@@ -78,13 +78,14 @@ ADVANCE = CFUNCTYPE(c_int32, c_int64, POINTER(ExchangePointers))
 RESULT = CFUNCTYPE(c_int32, c_int64, c_int32, POINTER(Result))
 CLOSE = CFUNCTYPE(c_int32, c_int64)
 CELL = CFUNCTYPE(c_int32, c_int64, POINTER(Cell), POINTER(CellResult))
+GRID = CFUNCTYPE(c_int32, c_int64, POINTER(c_double), POINTER(c_int32), POINTER(c_double), POINTER(c_int32))
 
 
 class Table(Structure):
     _fields_ = [
         ("alive", c_int32), ("error", c_char_p), ("open", OPEN), ("block_rows", BLOCK_ROWS), ("workspace", WORKSPACE),
         ("evaluate", EVALUATE), ("block", BLOCK), ("start", START), ("advance", ADVANCE), ("result", RESULT), ("close", CLOSE),
-        ("cell", CELL),
+        ("cell", CELL), ("grid", GRID),
     ]  # fmt: skip
 
 
@@ -119,6 +120,7 @@ class OpenModel:
         model.layers = potential.contract.layers if self.layered else 0
         model.whole_cell = potential.contract.kind == "global"
         model.message_columns = max(self.evaluator.message_widths, default=0) if self.layered else 0
+        model.spacing = potential.contract.spacing
 
 
 _models: dict[int, OpenModel] = {}
@@ -167,15 +169,14 @@ def _open(settings_pointer: Any, model_pointer: Any) -> None:
     ranks = settings.rank_on_node, settings.ranks_on_node
     evaluator, threads = open_evaluator(path, precision, device, settings.threads, *ranks)
     contract = evaluator.potential.contract
-    if contract.centers != "atoms":
-        raise ConfigError(f"{path} looks from the points of a grid, which pair_style jaxff cannot do yet")
     handle = next(_handles)
-    extent = "the whole cell at once" if contract.kind == "global" else f"blocks of up to {evaluator.largest_block} atoms"
+    rows = "points" if contract.spacing else "atoms"
+    extent = "the whole cell at once" if contract.kind == "global" else f"blocks of up to {evaluator.largest_block} {rows}"
     reach = "" if contract.kind == "global" else f", cutoff {contract.cutoff:g} Å"
+    grid = f", a grid of {contract.spacing:g} Å" if contract.spacing else ""
     banner = (
-        f"pair_style jaxff: {path}: {' '.join(contract.elements)}{reach}, {precision} precision, "
-        f"on {device_name(evaluator.device)}, {threads} thread{'s' if threads > 1 else ''} a rank, "
-        f"{extent}"
+        f"pair_style jaxff: {path}: {' '.join(contract.elements)}{reach}{grid}, {precision} precision, "
+        f"on {device_name(evaluator.device)}, {threads} thread{'s' if threads > 1 else ''} a rank, {extent}"
     )
     _models[handle] = OpenModel(evaluator, banner)
     _models[handle].describe(model)
@@ -296,6 +297,16 @@ def _cell(handle: int, cell_pointer: Any, result_pointer: Any) -> None:
     result.compilations = model.evaluator.compilations
 
 
+def _grid(handle: int, cell: Any, periodic: Any, steps: Any, counts: Any) -> None:
+    import numpy as np
+
+    from jax_models.reference_points.grid_list import grid_steps
+
+    spacing = _models[handle].evaluator.potential.contract.spacing
+    found, number = grid_steps(np.array(cell[:9]).reshape(3, 3), np.array(periodic[:3], bool), spacing)
+    np.ctypeslib.as_array(steps, (3, 3))[:], np.ctypeslib.as_array(counts, (3,))[:] = found, number
+
+
 def _close(handle: int) -> None:
     _models.pop(handle, None)
 
@@ -303,7 +314,7 @@ def _close(handle: int) -> None:
 _table = Table(
     1, b"", OPEN(_guarded(_open)), BLOCK_ROWS(_guarded(_block_rows)), WORKSPACE(_guarded(_workspace)),
     EVALUATE(_guarded(_evaluate)), BLOCK(_guarded(_block)), START(_guarded(_start)), ADVANCE(_guarded(_advance)),
-    RESULT(_guarded(_result)), CLOSE(_guarded(_close)), CELL(_guarded(_cell)),
+    RESULT(_guarded(_result)), CLOSE(_guarded(_close)), CELL(_guarded(_cell)), GRID(_guarded(_grid)),
 )  # fmt: skip
 # C++ reads the table until the process ends, later than Python frees its objects.
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_table))
