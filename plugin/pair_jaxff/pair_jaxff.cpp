@@ -202,9 +202,8 @@ void PairJaxff::init_style()
 {
   if (!atom->tag_enable) error->all(FLERR, "pair_style jaxff needs atom IDs; remove `atom_modify id no`");
   select_units();
-  if (model.whole_cell) return;    // no neighbours are asked for
+  if (model.whole_cell || model.spacing > 0.0) return;    // no neighbours are asked for
   check_special_bonds();
-  if (model.spacing > 0.0) return;    // points find their atoms themselves
   neighbor->add_request(this, halo ? NeighConst::REQ_FULL | NeighConst::REQ_GHOST : NeighConst::REQ_FULL);
   if (halo) {
     if (!force->newton_pair) error->all(FLERR, "pair_style jaxff exchange halo needs newton on; use exchange comm");

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_int32, c_int64, c_void_p
 from typing import TYPE_CHECKING, Any
 
-from jax_models.errors import ConfigError, JaxffError
+from jax_models.errors import JaxffError
 
 if TYPE_CHECKING:
     import jax
