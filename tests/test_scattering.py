@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from ase import Atoms
@@ -12,6 +13,8 @@ from ase.build import bulk
 
 from jax_models import ConfigError
 from jax_models.descriptors.scattering import Scattering
+from jax_models.descriptors.scattering_local import LocalScattering
+from jax_models.reference_points.grid_list import grid_points
 from jax_models.whole_cell import features_of
 
 
@@ -111,3 +114,20 @@ def test_solid_harmonics_are_kymatios():
         path = tuple(scale_of[name[key]] for key in ("scale", "scale2") if key in name)
         kymatio = paths[path][name["l"], power_of[name["power"]]]
         assert value == pytest.approx(kymatio, rel=1e-5 if name["power"] == 2 and len(path) == 1 else 5e-3), name
+
+
+def test_grid_points_have_the_integrand_of_the_first_order():
+    settings = {"n_max": 2, "l_max": 1, "n_scales": 2, "ratio": 1.5, "powers": (1, 2)}
+    atoms = alloy()
+    whole = features(atoms, orders=(1,), **settings)
+    local = LocalScattering(("Na", "Cl"), 6.0, tolerance=1e-3, **settings)
+    species = (atoms.numbers == 17).astype(int)
+    points = grid_points(atoms.positions, atoms.cell.array, atoms.pbc, 0.27, 6.0)
+    with jax.enable_x64(True):
+        values = np.asarray(local(points.neighborhood(atoms.positions, atoms.cell.array, species, np.float64)))
+    np.testing.assert_allclose(points.weight * values.sum(axis=0), whole, rtol=0.01)
+
+
+def test_a_scale_wider_than_the_cutoff_is_refused():
+    with pytest.raises(ConfigError, match="3 scales from beta_0 0.6 Å need a cutoff of .* but it is 5; raise model.cutoff"):
+        LocalScattering(("Na", "Cl"), 5.0, n_scales=3)

@@ -6,8 +6,11 @@ from jax_models.descriptors.chebyshev import Chebyshev
 from jax_models.descriptors.gmp import GMP
 from jax_models.descriptors.mbtr import MBTR
 from jax_models.descriptors.scattering import Scattering
+from jax_models.descriptors.scattering_local import LocalScattering
 from jax_models.descriptors.soap import SOAP
 
-DESCRIPTORS = {"ace": ACE, "acsf": ACSF, "chebyshev": Chebyshev, "gmp": GMP, "mbtr": MBTR, "soap": SOAP}
+DESCRIPTORS = {
+    "ace": ACE, "acsf": ACSF, "chebyshev": Chebyshev, "gmp": GMP, "mbtr": MBTR, "scattering": LocalScattering, "soap": SOAP,
+}  # fmt: skip
 WHOLE_CELL = {"scattering": Scattering}
 """Descriptors of whole cells, for models without a cutoff; see `jax_models.whole_cell`."""

@@ -61,7 +61,7 @@ class Scattering(eqx.Module):
     Example:
         >>> s = Scattering(("Si",), n_max=1, n_scales=2, orders=(1, 2), powers=(1, 2))
         >>> s.n_features, s.feature_names[-1]["scale2"]
-        (6, 1.2000000000000002)
+        (6, 1.2)
     """
 
     weights: tuple[tuple[float, ...], ...] = eqx.field(static=True)
@@ -79,9 +79,9 @@ class Scattering(eqx.Module):
         "wavelet": ORBITAL,
         "n_max": 3,
         "l_max": 2,
-        "beta_0": 0.8,
-        "n_scales": 4,
-        "ratio": 1.5,
+        "beta_0": 0.6,
+        "n_scales": 3,
+        "ratio": 2.0,
         "orders": (0, 1, 2),
         "powers": (1, "4/3", "5/3", 2),
         "channels": ("ones", "elements"),
@@ -200,7 +200,7 @@ class Scattering(eqx.Module):
             followed = (moduli[:, :, :, None] * filters).reshape(n_channels, n_before * n_shells, n_waves, *filters.shape[1:])
             masses = np.repeat(np.tile([shell.integral for shell in self.shells], n_before)[:, None], n_shells, axis=1)
         waves = jnp.concatenate([(density * filters)[:, None], followed], axis=1)
-        rounding = self._rounding(beta)[:, None] * np.concatenate([np.ones((1, n_shells)), masses])
+        rounding = self.rounding(beta)[:, None] * np.concatenate([np.ones((1, n_shells)), masses])
         field = to_field(waves, grid, volume)
         ends = np.cumsum([2 * shell.l + 1 for shell in self.shells])
         squares = jnp.stack([jnp.sum(part**2, axis=2) for part in jnp.split(field, ends[:-1], axis=2)], axis=2)
@@ -212,8 +212,8 @@ class Scattering(eqx.Module):
         rows = integrals.transpose(1, 2, 0, 3).reshape(-1, n_channels, len(self.powers))
         return rows, jnp.sqrt(squares[:, 0] + e[:, 0]) - jnp.sqrt(e[:, 0])
 
-    def _rounding(self, beta: float) -> Float[np.ndarray, "C P"]:
-        """d of each channel and shell: a part of the peak of the heaviest atom's wave."""
+    def rounding(self, beta: float) -> Float[np.ndarray, "C P"]:
+        """d of each channel and shell (the modulus is rounded off below it): a part of the peak of the heaviest atom's wave."""
         heaviest = np.abs(np.array(self.weights)).max(axis=1)
         return self.smoothing * heaviest[:, None] * np.array([shell.peak for shell in self.shells]) / beta**3
 
