@@ -42,7 +42,7 @@ def row_weights(prepared: Sequence[Prepared], settings: Settings) -> tuple[float
     """The roots of what the gradient trainer's loss gives each squared error of an energy, a force, a virial."""
     counts = count(prepared)
     weights = settings.energy_weight, settings.force_weight, settings.stress_weight
-    return tuple(float(np.sqrt(weight / max(n, 1))) for weight, n in zip(weights, counts, strict=True))
+    return tuple(float(np.sqrt(weight / max(n, 1))) for weight, n in zip(weights, counts[:3], strict=True))
 
 
 def check_linear(model: eqx.Module) -> None:

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jax_models.models import build, completed
+from jax_models.errors import ConfigError
+from jax_models.models import build, completed, sees_whole_cell
 from jax_models.potential import Contract, Potential
 from jax_models.training.batches import Batch, Prepared, Shape, common_shape, prepare, shuffled_batches
 from jax_models.training.datasets import Structure, check, elements_of, fingerprint, reference_energies, split
@@ -115,6 +116,8 @@ def train(
         >>> train(structures, {"descriptor": {"name": "ace"}}, cutoff=5.0).potential.save("si.jaxff")  # doctest: +SKIP
     """
     settings = settings or Settings()
+    if sees_whole_cell(architecture):
+        raise ConfigError("a model of whole cells is not trained by gradients; set training.method=linear")
     data = labelled(structures, cutoff, settings, validation, rows=lambda elements: rows_of(build(architecture, elements, cutoff)))
     model = normalised(build(architecture, data.elements, cutoff, settings.seed), data.train_batches)
     architecture = completed(architecture)

@@ -89,7 +89,15 @@ class Config(BaseModel):
     training: TrainingConfig = Field(default_factory=TrainingConfig)
 
     def settings(self) -> Settings:
-        return Settings(**self.training.model_dump())
+        """Those of the trainer. A model of whole cells is fitted linearly, and to energies alone unless the weights of
+        forces and stress are given: their equations cost a derivative of all features for each coordinate."""
+        from jax_models.models import sees_whole_cell
+
+        values = self.training.model_dump()
+        if sees_whole_cell(self.model.architecture()):
+            unasked = {"force_weight", "stress_weight"} - self.training.model_fields_set
+            values |= dict.fromkeys(unasked, 0.0) | {"method": values["method"] or "linear"}
+        return Settings(**values)
 
 
 def load_config(
