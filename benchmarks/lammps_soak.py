@@ -83,9 +83,9 @@ def main() -> None:
         chunks = max(20, round(0.95 * options.steps / (CHUNK + 20)))
         for n in range(chunks):
             exchange(lmp, generator)
-            pressure = 20000 * np.sin(2 * np.pi * n / 40)  # bar
+            pressure = 10000 * (1.0 + np.sin(2 * np.pi * n / 40))  # bar; a liquid under tension would boil
             hot = 1700 + 700 * np.cos(2 * np.pi * n / 100)
-            lmp.commands_list([f"fix 1 all npt temp {hot} {hot} 0.05 aniso {pressure} {pressure} 0.5", f"run {CHUNK}", "unfix 1"])
+            lmp.commands_list([f"fix 1 all npt temp {hot} {hot} 0.05 iso {pressure} {pressure} 0.5", f"run {CHUNK}", "unfix 1"])
             memory.append(resident())
             atoms.append(lmp.get_natoms())
             densities.append(lmp.get_thermo("density"))
