@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -184,3 +186,22 @@ def test_bad_settings():
     ):
         with pytest.raises(ConfigError, match=message):
             build({"reference_points": points}, ("Si",), 5.0)
+
+
+def test_the_documented_way_to_add_another_kind():
+    """The example in docs/descriptors.md, run as it stands."""
+    from jax_models.reference_points import REFERENCE_POINTS
+
+    page = (Path(__file__).resolve().parents[1] / "docs" / "descriptors.md").read_text()
+    code = page.split("### Another kind of point")[1].split("```python")[1].split("```")[0]
+    try:
+        exec(compile(code, "docs/descriptors.md", "exec"), {})
+        architecture = {"descriptor": {"name": "chebyshev", "radial_n": 3, "angular_n": 3}, "reference_points": "centroids"}
+        potential = make_potential(("Si", "O"), 4.5, architecture=architecture)
+        result = potential.evaluate(POSITIONS, CELL, True, SYMBOLS)
+        step = 1e-5 * np.random.default_rng(0).normal(size=POSITIONS.shape)
+        ends = [potential.evaluate(POSITIONS + s * step, CELL, True, SYMBOLS)["energy"] for s in (1, -1)]
+        np.testing.assert_allclose(-np.sum(result["forces"] * step), (ends[0] - ends[1]) / 2, rtol=1e-5)
+        assert np.abs(result["forces"]).max() > 1e-3
+    finally:
+        REFERENCE_POINTS.pop("centroids", None)
