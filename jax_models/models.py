@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from jax_models.descriptors import DESCRIPTORS, WHOLE_CELL
 from jax_models.errors import ConfigError
@@ -42,6 +42,10 @@ class LocalModel(eqx.Module):
         mean, scale = jax.lax.stop_gradient((self.feature_mean, self.feature_scale))
         # Scaled with the atoms last, as the descriptors have them: in the other order the gradient costs 0.5 us an atom more.
         return ((self.descriptor(neighborhood).T - mean[:, None]) * scale[:, None]).T
+
+    def head(self) -> PyTree[Array]:
+        """The parameters that the energy is linear in; the rest is the trunk, which other heads may share."""
+        return self.readout.head()
 
     def energies(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
         energy = self.readout(self.features(neighborhood), neighborhood.species)

@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from jax_models.errors import ConfigError
 from jax_models.message_passing.radial_table import RadialTable, tabulate
@@ -27,7 +27,7 @@ Fetch = Callable[[Float[Array, "N F"]], Float[Array, "A F"]]
 
 
 class MessagePassing(eqx.Module):
-    """Base of the networks. A subclass gives `n_layers`, `radial_functions`, `first_layer`, `message` and `layer`.
+    """Base of the networks. A subclass gives `n_layers`, `radial_functions`, `first_layer`, `message`, `layer` and `head`.
 
     ``energy_scale`` (eV) multiplies the network's output, and ``neighbors_per_atom`` divides its sums over neighbours
     where the architecture asks for that; both are set from training data and are not trained.
@@ -71,6 +71,10 @@ class MessagePassing(eqx.Module):
 
     def layer(self, t: int, neighborhood: Neighborhood, own: Own, received: Float[Array, "N K F"]) -> tuple[Own, Float[Array, " N"]]:
         """Layer ``t``'s result and its part of the output; ``received`` are the neighbours' messages."""
+        raise NotImplementedError
+
+    def head(self) -> PyTree[Array]:
+        """The parameters that the output is linear in; the rest is the trunk, which other heads may share."""
         raise NotImplementedError
 
     def scaled(self, output: Float[Array, " N"]) -> Float[Array, " N"]:

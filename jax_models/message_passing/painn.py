@@ -106,6 +106,9 @@ class PaiNN(MessagePassing):
     def n_layers(self) -> int:
         return len(self.interactions)
 
+    def head(self) -> Dense:
+        return self.output[1]
+
     def first_layer(self, neighborhood: Neighborhood):
         n = self.embedding.shape[1]
         context = self.interactions[0].context(self.embedding)[:, : 2 * n]  # its last part would multiply vectors, still zero

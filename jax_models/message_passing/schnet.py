@@ -101,6 +101,9 @@ class SchNet(MessagePassing):
     def n_layers(self) -> int:
         return len(self.interactions)
 
+    def head(self) -> Dense:
+        return self.output[1]
+
     def radial_functions(self, t: int, r: Float[Array, "*n"]) -> Float[Array, "*n F2"]:
         filters = self.interactions[t].filters(gaussians(r, self.n_rbf, self.cutoff))
         return filters * envelope(r, self.cutoff, self.cutoff_fn)[..., None]

@@ -23,5 +23,9 @@ class Linear(eqx.Module):
         self.weights = jnp.zeros((elements, n_features))
         self.bias = jnp.zeros(elements)
 
+    def head(self) -> tuple[Array, ...]:
+        """All of it: there is nothing below that a trunk could hold."""
+        return self.weights, self.bias
+
     def __call__(self, features: Float[Array, "N F"], species: Int[Array, " N"]) -> Float[Array, " N"]:
         return select_element(self.weights @ features.T + self.bias[:, None], species)

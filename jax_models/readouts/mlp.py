@@ -56,6 +56,10 @@ class MLP(eqx.Module):
         ] + [jnp.zeros((elements, widths[-2], 1))]
         self.biases = [jnp.zeros((elements, width)) for width in widths[1:]]
 
+    def head(self) -> tuple[Array, ...]:
+        """The last layer, and the linear term beside the network."""
+        return *self.linear.head(), self.weights[-1], self.biases[-1]
+
     def __call__(self, features: Float[Array, "N F"], species: Int[Array, " N"]) -> Float[Array, " N"]:
         # Atoms last, and the linear term as one more column of the first layer: one matrix product a layer.
         # Each layer selects the centre's own element, so that the activation is computed once, not for each element.

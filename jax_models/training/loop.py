@@ -139,6 +139,8 @@ def fit(
                 save_checkpoint(checkpoint, identity, reached[0], {"history": reached[1]})
                 saved = time.monotonic()
             progress and progress(reached[1][-1], plan.epochs)
+        if checkpoint is not None:  # what comes after this training may be interrupted too
+            save_checkpoint(checkpoint, identity, reached[0], {"history": reached[1]})
     except KeyboardInterrupt:
         if checkpoint is not None and reached[1]:
             save_checkpoint(checkpoint, identity, reached[0], {"history": reached[1]})

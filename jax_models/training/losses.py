@@ -59,6 +59,13 @@ def _gathered(rows, gradient, batch):
     return member @ rows, forces, (member @ virials.reshape(-1, 9)).reshape(-1, 3, 3)
 
 
+def predict_energies(model: eqx.Module, batch: Batch) -> Float[Array, " B"]:
+    """Energies less references (eV) alone: where no force is labelled, a fraction of the work."""
+    nb = batch.neighborhood
+    per_atom = model.energies(nb._replace(vectors=jnp.where(nb.mask[..., None], nb.vectors, 1.0)))
+    return (batch.structure == jnp.arange(len(batch.energy))[:, None]).astype(per_atom.dtype) @ per_atom
+
+
 @jax.custom_vjp
 def assemble_forces(
     gradient: Float[Array, "A K 3"], reverse: Int[Array, "A K"], neighbors: Int[Array, "A K"], mask: Bool[Array, "A K"]
@@ -83,10 +90,14 @@ def _assemble_backward(residuals, cotangent):
 assemble_forces.defvjp(_assemble_forward, _assemble_backward)
 
 
-def errors(model: eqx.Module, batch: Batch | GridBatch) -> Errors:
+def errors(model: eqx.Module, batch: Batch | GridBatch, derivatives: bool = True) -> Errors:
+    """Predicted less labelled; without ``derivatives``, of the energies of atom-centred models alone."""
+    per_atom = 1.0 / batch.n_atoms
+    if not derivatives:
+        left = (predict_energies(model, batch) - batch.energy) * per_atom * batch.energy_weight
+        return Errors(left, jnp.zeros_like(batch.forces), jnp.zeros_like(batch.virial), jnp.zeros(0, left.dtype))
     rows, gradient = energies_and_gradient(model.energies, batch.neighborhood)
     energies, forces, virials = _gathered(rows, gradient, batch)
-    per_atom = 1.0 / batch.n_atoms
     on_grid = isinstance(batch, GridBatch)
     return Errors(
         (energies - batch.energy) * per_atom * batch.energy_weight,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import Field, asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any
 
 from jax_models.errors import ConfigError
 
 
-def setting(default: Any, description: str, **bounds: float) -> Any:
-    """A dataclass field that carries its description and bounds (``ge``, ``gt``, ``le``, ``lt``)."""
-    return field(default=default, metadata={"description": description, "bounds": bounds})
+def setting(default: Any, description: str, choices: tuple[str, ...] | None = None, **bounds: float) -> Any:
+    """A dataclass field that carries its description and bounds (``ge``, ``gt``, ``le``, ``lt``), or what it may be."""
+    return field(default=default, metadata={"description": description, "bounds": bounds, "choices": choices})
 
 
 METHODS = ("gradient", "linear")
@@ -28,8 +28,10 @@ class Settings:
         0.005
     """
 
-    method: Literal["gradient", "linear"] | None = setting(
-        None, "gradient, or linear: least squares for a linear readout. null: linear for whole-cell models, else gradient."
+    method: str | None = setting(
+        None,
+        "gradient, or linear: least squares for a linear readout. null: linear for whole-cell models, else gradient.",
+        choices=METHODS,
     )
     ridge: float | None = setting(
         None, "Ridge strength of the linear method, of the largest eigenvalue; null: the one that cross-validates best.", ge=0
@@ -58,23 +60,31 @@ class Settings:
     patience: float = setting(
         0.5, "Training stops when the validation loss has not fallen for this fraction of the epochs.", gt=0, le=1
     )
+    trunk: str = setting(
+        "free", "Whether a training that starts from another model changes its trunk, or only its head: free or frozen.", choices=("free", "frozen")
+    )
 
     def __post_init__(self):
         for item in fields(self):
-            _check(item, getattr(self, item.name))
-        if self.method not in (None, *METHODS):
-            raise ConfigError(f"training.method is {self.method!r}; it must be {' or '.join(METHODS)}, or null")
+            check_setting("training", item, getattr(self, item.name))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def _check(item: Field, value: Any) -> None:
+def check_setting(section: str, item: Field, value: Any) -> None:
+    """Raises:
+        ConfigError: ``value`` is not within the field's bounds, or not among its choices.
+    """
     if value is None:
         return
+    choices = item.metadata["choices"]
+    if choices is not None and value not in choices:
+        or_null = ", or null" if item.default is None else ""
+        raise ConfigError(f"{section}.{item.name} is {value!r}; it must be {' or '.join(choices)}{or_null}")
     symbols = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
     holds = {"ge": lambda a, b: a >= b, "gt": lambda a, b: a > b, "le": lambda a, b: a <= b, "lt": lambda a, b: a < b}
     bounds = item.metadata["bounds"]
     if not all(holds[name](value, bound) for name, bound in bounds.items()):
         allowed = " and ".join(f"{symbols[name]} {bound}" for name, bound in bounds.items())
-        raise ConfigError(f"training.{item.name} is {value}; it must be {allowed}")
+        raise ConfigError(f"{section}.{item.name} is {value}; it must be {allowed}")

@@ -21,7 +21,9 @@ from jax_models.models import build, completed, sees_whole_cell
 from jax_models.potential import Contract, Potential
 from jax_models.training.batches import Batch, Prepared, Shape, common_shape, prepare, shuffled_batches
 from jax_models.training.datasets import Structure, check, elements_of, fingerprint, reference_energies, split
-from jax_models.training.grid_batches import prepare_grid
+from jax_models.training.finetuning import Start
+from jax_models.training.grid_batches import PreparedGrid, prepare_grid
+from jax_models.training.heads import only_head
 from jax_models.training.loop import Plan, Progress, Record, fit
 from jax_models.training.losses import errors, weighted_loss
 from jax_models.training.metrics import count, fixed_batches, measure
@@ -47,6 +49,7 @@ class Labelled:
     structures: list[Structure]
     validation: list[Structure]
     prepared: list[Prepared]
+    held_out: list[Prepared]
     shape: Shape
     train_batches: list[Batch]
     validation_batches: list[Batch]
@@ -58,13 +61,17 @@ class Supervised:
     def __init__(self, data: Labelled, settings: Settings):
         self.data, self.settings = data, settings
         self.counts = count(data.prepared)
-        self._errors = eqx.filter_jit(errors)
+        # Isolated atoms have forces, all zero, which are no reason to differentiate.
+        self.derivatives = any(
+            isinstance(p, PreparedGrid) or p.virial is not None or (p.forces is not None and len(p) > 1) for p in (*data.prepared, *data.held_out)
+        )
+        self._errors = eqx.filter_jit(lambda model, batch: errors(model, batch, self.derivatives))
 
     def batches(self, epoch: int) -> Iterator[tuple[float, Batch]]:
         return shuffled_batches(self.data.prepared, self.data.shape, self.settings.seed, epoch)
 
     def loss(self, model: eqx.Module, batch: Batch, energy_weight):
-        found = errors(model, batch)
+        found = errors(model, batch, self.derivatives)
         weights = energy_weight, self.settings.force_weight, self.settings.stress_weight, self.settings.density_weight
         # Every structure comes once an epoch: the sum over its batches, not each batch, is the loss over the data.
         value = len(self.data.train_batches) * weighted_loss(found, self.counts, *weights)
@@ -91,6 +98,7 @@ def train(
     checkpoint: str | os.PathLike | None = None,
     progress: Progress | None = None,
     provenance: dict[str, Any] | None = None,
+    start: Potential | None = None,
 ) -> Training:
     """Fit a potential to energies, and to forces and stresses where there are any.
 
@@ -105,10 +113,12 @@ def train(
         checkpoint: a file that holds the state while training runs: a run that finds one goes on from there.
         progress: called after each epoch with its record and the number of epochs, and first with those of a resumed run.
         provenance: added to what the potential says of its origin.
+        start: a potential to start from instead of fresh parameters; it settles architecture and cutoff. Elements that
+            it lacks are added.
 
     Raises:
         DatasetError: data that cannot be trained on; the text names the frame.
-        ConfigError: a setting out of range.
+        ConfigError: a setting out of range, or elements that cannot be added to ``start``.
         TrainingError: the loss is no longer finite, or the checkpoint belongs to another training.
 
     Example:
@@ -116,15 +126,83 @@ def train(
         >>> train(structures, {"descriptor": {"name": "ace"}}, cutoff=5.0).potential.save("si.jaxff")  # doctest: +SKIP
     """
     settings = settings or Settings()
-    if sees_whole_cell(architecture):
+    begun = begin(structures, architecture, cutoff, settings, validation, start)
+    objective = Supervised(begun.data, settings)
+    best, history = fit(
+        begun.model,
+        objective,
+        plan_of(settings, begun.data),
+        trained=only_head(begun.model) if start is not None and settings.trunk == "frozen" else None,
+        checkpoint=checkpoint,
+        identity=begun.identity(settings),
+        progress=progress,
+    )
+    return finished(best, history, objective, begun, provenance)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A training about to start: the model with its first parameters, and the data."""
+
+    model: eqx.Module
+    architecture: dict[str, Any]
+    cutoff: float
+    data: Labelled
+    start: Potential | None
+
+    def identity(self, settings: Settings, **more: Any) -> str:
+        """A digest of all that a training's numbers depend on."""
+        described = {
+            "data": fingerprint(self.data.structures),
+            "validation": fingerprint(self.data.validation),
+            "architecture": self.architecture,
+            "cutoff": self.cutoff,
+            "settings": settings.to_dict(),
+            "start": hash_of(self.model) if self.start is not None else None,
+            **more,
+        }
+        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def begin(
+    structures: Sequence[Structure],
+    architecture: dict[str, Any],
+    cutoff: float,
+    settings: Settings,
+    validation: Sequence[Structure] | None = None,
+    start: Potential | None = None,
+    scaled_by: Callable[[Labelled], Sequence[Batch]] = lambda data: data.train_batches,
+) -> Begun:
+    """Data and first parameters, fresh or those of ``start``.
+
+    Args:
+        scaled_by: batches from which a fresh model takes the scales of its features.
+
+    Raises:
+        DatasetError: data that cannot be trained on; the text names the frame.
+        ConfigError: a model that gradients do not train, or elements that cannot be added to ``start``.
+    """
+    if sees_whole_cell(architecture if start is None else start.architecture):
         raise ConfigError("a model of whole cells is not trained by gradients; set training.method=linear")
-    data = labelled(structures, cutoff, settings, validation, rows=lambda elements: rows_of(build(architecture, elements, cutoff)))
-    model = normalised(build(architecture, data.elements, cutoff, settings.seed), data.train_batches)
-    architecture = completed(architecture)
-    objective = Supervised(data, settings)
-    key = identity(data, architecture, cutoff, settings)
-    best, history = fit(model, objective, plan_of(settings, data), checkpoint=checkpoint, identity=key, progress=progress)
-    return finished(best, history, objective, architecture, cutoff, provenance)
+    if start is None:
+        data = labelled(structures, cutoff, settings, validation, rows=lambda elements: rows_of(build(architecture, elements, cutoff)))
+        model = normalised(build(architecture, data.elements, cutoff, settings.seed), scaled_by(data))
+        return Begun(model, completed(architecture), cutoff, data, None)
+    beginning = Start.of(start, structures, settings.seed)
+    given = structures, start.cutoff, settings, validation, beginning.elements
+    rows = lambda _: rows_of(beginning.model)  # noqa: E731
+    bare = labelled(*given, lambda *_: np.zeros(len(beginning.elements)), rows)
+    references = beginning.references(bare.structures, bare.train_batches)
+    data = labelled(*given, lambda *_: references, rows)
+    return Begun(beginning.model, start.architecture, start.cutoff, data, start)
+
+
+def hash_of(model: eqx.Module) -> str:
+    """SHA-256 of a model's arrays."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_array)):
+        digest.update(np.asarray(leaf, order="C").tobytes())
+    return digest.hexdigest()
 
 
 def labelled(
@@ -161,7 +239,7 @@ def labelled(
     prepared, held_out = ([prepare_rows(s, elements, energies, cutoff) for s in part] for part in (structures, validation))
     shape = common_shape([*prepared, *held_out], settings.batch_structures)
     parts = fixed_batches(prepared, shape), fixed_batches(held_out, shape)
-    return Labelled(elements, energies, structures, list(validation), prepared, shape, *parts)
+    return Labelled(elements, energies, structures, list(validation), prepared, held_out, shape, *parts)
 
 
 def rows_of(model: eqx.Module) -> Callable[..., Prepared]:
@@ -175,25 +253,11 @@ def plan_of(settings: Settings, data: Labelled) -> Plan:
     return Plan.of(settings, neighbors, any(p.forces is not None for p in data.prepared))
 
 
-def identity(data: Labelled, architecture: dict[str, Any], cutoff: float, settings: Settings, **more: Any) -> str:
-    """A digest of all that a training's numbers depend on."""
-    described = {
-        "data": fingerprint(data.structures),
-        "validation": fingerprint(data.validation),
-        "architecture": architecture,
-        "cutoff": cutoff,
-        "settings": settings.to_dict(),
-        **more,
-    }
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-
-
 def finished(
     model: eqx.Module,
     history: list[Record],
     objective: Supervised,
-    architecture: dict[str, Any],
-    cutoff: float,
+    begun: Begun,
     provenance: dict[str, Any] | None,
 ) -> Training:
     """The trained model as a potential that says where it comes from."""
@@ -208,6 +272,6 @@ def finished(
         "data_sha256": fingerprint([*data.structures, *data.validation]),
         **(provenance or {}),
     }
-    contract = Contract.of(model, data.elements, cutoff)
-    potential = Potential(contract, jax.tree.map(np.asarray, model), architecture, data.references, origin)
+    contract = Contract.of(model, data.elements, begun.cutoff)
+    potential = Potential(contract, jax.tree.map(np.asarray, model), begun.architecture, data.references, origin)
     return Training(potential, history)

@@ -8,12 +8,13 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from jax_models.errors import ConfigError
+from jax_models.training.knowledge_settings import Knowledge
 from jax_models.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,20 +65,29 @@ class ModelConfig(BaseModel):
         return PUBLISHED_CUTOFF if self.name is not None else natural_cutoff(structures)
 
 
-def _training_model() -> type[BaseModel]:
-    """`Settings` as a pydantic model: one list of settings, checked where it is used and described here."""
-    hints = get_type_hints(Settings)
-    entries = {
-        item.name: (
-            hints[item.name],
-            Field(item.default, description=item.metadata["description"], **item.metadata["bounds"]),
-        )
-        for item in dataclasses.fields(Settings)
-    }
-    return create_model("TrainingConfig", __config__=ConfigDict(extra="forbid"), __doc__="How the model is trained.", **entries)
+def _section(settings: type, name: str, doc: str, **more: Any) -> type[BaseModel]:
+    """A dataclass of settings as a pydantic model: one list of settings, checked where it is used and described here."""
+    hints = get_type_hints(settings)
+    entries = {}
+    for item in dataclasses.fields(settings):
+        choices = item.metadata["choices"]
+        kind = hints[item.name]
+        if choices:
+            kind = Literal[choices] if item.default is not None else Literal[choices] | None
+        if kind == tuple[float, ...]:
+            kind = Annotated[kind, BeforeValidator(lambda value: value if isinstance(value, list | tuple) else [value])]
+        entries[item.name] = kind, Field(item.default, description=item.metadata["description"], **item.metadata["bounds"])
+    return create_model(name, __config__=ConfigDict(extra="forbid"), __doc__=doc, **more, **entries)
 
 
-TrainingConfig = _training_model()
+TrainingConfig = _section(Settings, "TrainingConfig", "How the model is trained.")
+KnowledgeConfig = _section(
+    Knowledge,
+    "KnowledgeConfig",
+    "What is learned from teachers, whose labels `jaxff label` writes.",
+    unlabelled=(list[str], Field([], description="More files with teachers' labels.")),
+    teacher_file=(str | None, Field(None, description="The teachers' own file: a delta model then says how to run its teacher.")),
+)
 
 
 class Config(BaseModel):
@@ -87,6 +97,7 @@ class Config(BaseModel):
     data: DataConfig = Field(default_factory=DataConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
+    knowledge: KnowledgeConfig = Field(default_factory=KnowledgeConfig)
 
     def settings(self) -> Settings:
         """Those of the trainer. A model of whole cells is fitted linearly, and to energies alone unless the weights of
@@ -98,6 +109,9 @@ class Config(BaseModel):
             unasked = {"force_weight", "stress_weight"} - self.training.model_fields_set
             values |= dict.fromkeys(unasked, 0.0) | {"method": values["method"] or "linear"}
         return Settings(**values)
+
+    def teaching(self) -> Knowledge:
+        return Knowledge(**self.knowledge.model_dump(exclude={"unlabelled", "teacher_file"}))
 
 
 def load_config(

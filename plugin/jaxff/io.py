@@ -37,6 +37,45 @@ def read_structures(path: str | os.PathLike, labels: Labels | None = None) -> li
     return [structure_of(atoms, f"{path}, frame {n}", labels) for n, atoms in enumerate(read_frames(path))]
 
 
+def read_taught(path: str | os.PathLike, labels: Labels | None = None) -> tuple[list[dict[str, Any]], list[Structure]]:
+    """The frames of ``path``, with or without labels of their own, and what teachers say of each.
+
+    Returns:
+        For each frame a dictionary from a teacher's name to its ``energy``, ``forces`` and ``virial`` (None where missing),
+        as `jaxff label` wrote them; and its structure, whose energy is not a number where the frame has none.
+
+    Raises:
+        DatasetError: the file cannot be read, a label has the wrong shape or is not finite, or a frame has neither an energy
+            nor a teacher's; the text names the frame.
+    """
+    labels = labels or Labels()
+    teachers, structures = [], []
+    for number, atoms in enumerate(read_frames(path)):
+        name = f"{path}, frame {number}"
+        teachers.append(_opinions(atoms, name))
+        if label_of(atoms, labels.energy_key) is None and teachers[-1]:
+            atoms = atoms.copy()
+            atoms.info[labels.energy_key] = np.nan
+        structures.append(structure_of(atoms, name, labels))
+    return teachers, structures
+
+
+def _opinions(atoms: Any, name: str) -> dict[str, Any]:
+    result = {}
+    periodic = atoms.pbc.all()
+    for key, energy in atoms.info.items():
+        teacher = key.removeprefix("energy_")
+        if teacher == key or not isinstance(energy, int | float | np.number):
+            continue
+        forces, stress = atoms.arrays.get(f"forces_{teacher}"), atoms.info.get(f"stress_{teacher}")
+        virial = None if stress is None or not periodic else _matrix(stress, f"{name}: stress_{teacher}") * atoms.get_volume()
+        for what, value, shape in (("energy", energy, ()), ("forces", forces, (len(atoms), 3)), ("stress", virial, (3, 3))):
+            if value is not None and (np.shape(value) != shape or not np.isfinite(np.asarray(value, float)).all()):
+                raise DatasetError(f"{name}: {what}_{teacher} is not finite or has the wrong shape; label this frame again")
+        result[teacher] = {"energy": float(energy), "forces": forces, "virial": virial}
+    return result
+
+
 def read_frames(path: str | os.PathLike) -> list[Any]:
     """All frames of ``path`` as ASE atoms.
 

@@ -42,11 +42,11 @@ def select_files(
     from jax_models.training.select_features import select_features
 
     console = console or Console()
-    structures, held_out, provenance = read_data(paths, out, config, validation)
-    given = structures, config.model.architecture(), config.model.cutoff_for(structures), config.settings()
+    data, provenance = read_data(paths, out, config, validation)
+    given = data.structures, *data.model(config)
     with structure_bar(console, "equations") as progress:
         result = select_features(
-            *given, method=method, most=most, members=members, validation=held_out, progress=progress, provenance=provenance
+            *given, method=method, most=most, members=members, validation=data.validation, progress=progress, provenance=provenance
         )
     report = result.report
     result.potential.save(out)

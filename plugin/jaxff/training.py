@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import glob
 import hashlib
 import json
 import platform
@@ -17,12 +19,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from jax_models import Potential
-from jax_models.errors import DatasetError, ModelFileError
-from jax_models.training.datasets import Structure
+from jax_models.errors import ConfigError, ModelFileError
 from jaxff.config import Config
-from jaxff.io import Labels, read_structures
+from jaxff.knowledge.delta import described
+from jaxff.knowledge.teachers import read_teachers
 from jaxff.plots import save
 from jaxff.runtime import configure
+from jaxff.training_data import TrainingData, read_training_data
 from jaxff.training_plot import ridge_curve, training_curve
 
 if TYPE_CHECKING:
@@ -30,9 +33,17 @@ if TYPE_CHECKING:
 
 
 def train_files(
-    paths: Sequence[Path], out: Path, config: Config, validation: Sequence[Path] = (), console: Console | None = None
+    paths: Sequence[Path],
+    out: Path,
+    config: Config,
+    validation: Sequence[Path] = (),
+    console: Console | None = None,
+    start: Path | None = None,
 ) -> Potential:
     """Train on the structures in ``paths`` and write the potential to ``out``, with its log and plot beside it.
+
+    Args:
+        start: a .jaxff file to start from; it settles the model, so that ``config`` must say nothing of that.
 
     Raises:
         DatasetError: data that cannot be trained on.
@@ -41,25 +52,29 @@ def train_files(
         TrainingError: training diverged, or the checkpoint beside ``out`` belongs to another training.
     """
     console = console or Console()
-    structures, held_out, provenance = read_data(paths, out, config, validation)
-    console.print(_describe(structures), highlight=False)
+    begin = _start(start, config)
+    if config.knowledge.teacher_file is not None:
+        read_teachers(config.knowledge.teacher_file)  # better refused now than after the training
+    data, provenance = read_data(paths, out, config, validation)
+    console.print(str(data), highlight=False)
     checkpoint, log = Path(f"{out}.checkpoint"), Path(f"{out}.log.jsonl")
-    given = structures, config.model.architecture(), config.model.cutoff_for(structures), config.settings()
+    if start is not None:
+        provenance["start"] = {start.name: hashlib.sha256(start.read_bytes()).hexdigest()}
     if config.settings().method == "linear":
-        result, drawn = _fit_linear(given, held_out, provenance, console, log)
+        result, drawn = _fit_linear(data, config, provenance, console, log)
     else:
-        result, drawn = _train_by_gradient(given, held_out, provenance, console, log, checkpoint)
-    result.potential.save(out)
-    checkpoint.unlink(missing_ok=True)
+        result, drawn = _train_by_gradient(data, config, begin, provenance, console, log, checkpoint)
+    potential = dataclasses.replace(result.potential, provenance=described(result.potential, config.knowledge.teacher_file))
+    potential.save(out)
+    for path in _checkpoints(checkpoint):
+        path.unlink()
     save(drawn, f"{out}.training.png")
-    console.print(error_table(result.potential.provenance["metrics"], out))
-    return result.potential
+    console.print(error_table(potential.provenance["metrics"], out))
+    return potential
 
 
-def read_data(
-    paths: Sequence[Path], out: Path, config: Config, validation: Sequence[Path]
-) -> tuple[list[Structure], list[Structure] | None, dict[str, Any]]:
-    """Structures to train on, those to validate on, and the provenance both give to a potential written to ``out``.
+def read_data(paths: Sequence[Path], out: Path, config: Config, validation: Sequence[Path]) -> tuple[TrainingData, dict[str, Any]]:
+    """What to train on, and the provenance that it gives to a potential written to ``out``.
 
     Raises:
         DatasetError: files that cannot be read, or without atoms.
@@ -68,38 +83,61 @@ def read_data(
     if not out.parent.is_dir():
         raise ModelFileError(f"cannot write {out}: there is no directory {out.parent}")
     configure()
-    labels = Labels(**config.data.model_dump())
-    structures = [s for path in paths for s in read_structures(path, labels)]
-    held_out = [s for path in validation for s in read_structures(path, labels)] or None
-    if not any(len(s) for s in structures):
-        raise DatasetError(f"there are no atoms in {', '.join(map(str, paths))}")
+    data = read_training_data(paths, validation, config)
     provenance = {
-        "data": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in [*paths, *validation]},
+        "data": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in data.files},
         "versions": {name: version(name) for name in ("jax", "numpy", "equinox", "optax")} | {"python": platform.python_version()},
     }
-    return structures, held_out, provenance
+    return data, provenance
 
 
-def _train_by_gradient(given, held_out, provenance, console: Console, log: Path, checkpoint: Path) -> tuple[Training, Figure]:
+def _start(path: Path | None, config: Config) -> Potential | None:
+    """The potential to start from."""
+    if path is None:
+        return None
+    said = sorted(config.model.model_fields_set)
+    if said:
+        raise ConfigError(f"the model is that of {path}: leave out --model and, in the section model, {', '.join(said)}")
+    if config.settings().method == "linear":
+        raise ConfigError("training.method is linear: least squares does not start from a potential; leave out --from, or use gradient")
+    return Potential.load(path)
+
+
+def _checkpoints(path: Path) -> list[Path]:
+    """The state of each stage of an unfinished training."""
+    return sorted(path.parent.glob(f"{glob.escape(path.name)}*"))
+
+
+def _train_by_gradient(data, config, start, provenance, console: Console, log: Path, checkpoint: Path) -> tuple[Training, Figure]:
+    from jax_models.training.knowledge import train_with_knowledge
     from jax_models.training.trainer import train
 
-    if checkpoint.exists():
+    if _checkpoints(checkpoint):
         console.print(f"resuming from {checkpoint}")
+    model = data.model(config)
     with _Watch(console, log) as watch:
+        more = {"start": start, "checkpoint": checkpoint, "progress": watch, "provenance": provenance}
         try:
-            result = train(*given, validation=held_out, checkpoint=checkpoint, progress=watch, provenance=provenance)
+            if config.knowledge.strategy == "none":
+                result = train(data.structures, *model, validation=data.validation, **more)
+            else:
+                teaching = data.labelled, data.unlabelled, data.names
+                result = train_with_knowledge(*teaching, *model, config.teaching(), validation=data.held_out, **more)
         except KeyboardInterrupt:
             console.print("interrupted: the same command resumes here")
             raise
     return result, training_curve(result.history)
 
 
-def _fit_linear(given, held_out, provenance, console: Console, log: Path) -> tuple[Training, Figure]:
+def _fit_linear(data, config, provenance, console: Console, log: Path) -> tuple[Training, Figure]:
     from jax_models.model_file import write_atomically
     from jax_models.training.linear import train_linear
 
+    if config.knowledge.strategy != "none":
+        raise ConfigError(f"training.method is linear; knowledge.strategy {config.knowledge.strategy} needs gradient")
+    model = data.model(config)
     with structure_bar(console, "equations") as progress:
-        result = train_linear(*given, validation=held_out, progress=progress, provenance=provenance)
+        result = train_linear(data.structures, *model, validation=data.validation, progress=progress, provenance=provenance)
     write_atomically(log, "".join(json.dumps(record) + "\n" for record in result.history).encode())
     console.print(f"ridge strength {result.potential.provenance['ridge']:.1e}", highlight=False)
     return result, ridge_curve(result.history)
@@ -136,16 +174,10 @@ class _Watch:
     def __call__(self, record: dict[str, Any], epochs: int) -> None:
         print(json.dumps(record), file=self.log, flush=True)
         errors = record["validation"] or record["train"]
-        text = f"validation {1e3 * errors['energy_rmse']:.2f} meV/atom"
+        text = f"{record.get('stage', 'validation')} {1e3 * errors['energy_rmse']:.2f} meV/atom"
         if "force_rmse" in errors:
             text += f"  {errors['force_rmse']:.4f} eV/Å"
         self.bar.update(self.task, total=epochs, completed=record["epoch"], description=text)
-
-
-def _describe(structures: Sequence[Structure]) -> str:
-    atoms = sum(len(s) for s in structures)
-    forces, stresses = (sum(getattr(s, name) is not None for s in structures) for name in ("forces", "virial"))
-    return f"{len(structures)} structures, {atoms} atoms; {forces} with forces, {stresses} with a stress to train on"
 
 
 def error_table(metrics: dict[str, dict[str, float]], out: Path) -> Table:

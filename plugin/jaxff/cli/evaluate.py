@@ -26,6 +26,7 @@ def evaluate(
     plot: PlotFile = None,
     precision: PrecisionOption = Precision.single,
     device: DeviceOption = Device.auto,
+    teachers: Annotated[Path | None, typer.Option(metavar="FILE", help="Of a delta model: the file that has its teacher.")] = None,
     energy_key: Annotated[str, typer.Option(help="Name of the energies in the file.")] = "energy",
     forces_key: Annotated[str, typer.Option(help="Name of the forces.")] = "forces",
     stress_key: Annotated[str, typer.Option(help="Name of the stresses.")] = "stress",
@@ -39,11 +40,11 @@ def evaluate(
     from rich.table import Table
 
     from jax_models.errors import DatasetError
-    from jaxff import JaxffCalculator
     from jaxff.cli.files import write_json
     from jaxff.evaluation import evaluate as run
     from jaxff.evaluation import labels_of
     from jaxff.io import Labels, read_frames
+    from jaxff.knowledge.delta import calculator_of
     from jaxff.plots import parity, plot_format, save
 
     console = Console()
@@ -53,7 +54,7 @@ def evaluate(
     labelled = [labels_of(atoms, f"{structures}, frame {n}", keys) for n, atoms in enumerate(read_frames(structures))]
     if all(frame.energy is None and frame.forces is None for frame in labelled):
         raise DatasetError(f"no structure in {structures} has an energy or forces to compare with")
-    calculator = JaxffCalculator(potential, precision, device)
+    calculator = calculator_of(potential, precision, device, teachers)
     result = run(track(labelled, "evaluating", console=console, transient=True), calculator)
     data = result.to_dict()
     shown = {key: column for key, column in COLUMNS.items() if key in data}

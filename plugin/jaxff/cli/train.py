@@ -21,6 +21,9 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. training.learning_rate=0.002; repeatable.")
     ] = None,
+    from_: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="A .jaxff file to start from; elements it lacks are added.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data. [default: by the data's size]")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same numbers. [default: 0]")] = None,
 ) -> None:
@@ -37,4 +40,4 @@ def train(
     from jaxff.training import train_files
 
     loaded = load_config(config, model, set_ or (), epochs=epochs, seed=seed)
-    train_files(structures, out, loaded, valid or [])
+    train_files(structures, out, loaded, valid or [], start=from_)

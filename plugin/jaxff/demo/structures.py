@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.geometry import find_mic
-from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.optimize import FIRE
+
+from jaxff.knowledge.snapshots import named, snapshots
 
 LATTICE = 5.43
 """Å"""
@@ -74,31 +74,6 @@ def vacancy_set(generator: np.random.Generator, number: int, calculator: Calcula
     return structures
 
 
-def snapshots(
-    start: Atoms, calculator: Calculator, generator: np.random.Generator, number: int, name: str
-) -> list[Atoms]:
-    """Molecular dynamics at each of `TEMPERATURES`, ``number`` snapshots from each, 0.1 ps apart."""
-    structures = []
-    for temperature in TEMPERATURES:
-        atoms = start.copy()
-        atoms.calc = calculator
-        MaxwellBoltzmannDistribution(atoms, temperature_K=2 * temperature, rng=generator)
-        thermostat = {"temperature_K": temperature, "friction": 0.01 / units.fs, "rng": generator, "fixcm": False}
-        dynamics = Langevin(atoms, 2 * units.fs, **thermostat)
-        for _ in range(number):
-            dynamics.run(50)
-            structures.append(named(atoms.copy(), name))
-    return structures
-
-
-def named(atoms: Atoms, config_type: str) -> Atoms:
-    """``atoms`` with its ``config_type``, wrapped, without velocities: a data set's frame."""
-    atoms.info["config_type"] = config_type
-    atoms.set_array("momenta", None)
-    atoms.wrap()
-    return atoms
-
-
 def training_structures(calculator: Calculator, seed: int = 0) -> tuple[list[Atoms], list[Atoms]]:
     """Training and test structures: strained cells, molecular dynamics, and a vacancy at rest, hopping and hot.
 
@@ -114,7 +89,7 @@ def training_structures(calculator: Calculator, seed: int = 0) -> tuple[list[Ato
             [named(silicon(1), "Elastic")] * (1 - part)
             + elastic_set(generator, 8 * factor)
             + vacancy_set(generator, 4 * factor, calculator)
-            + snapshots(silicon(), calculator, generator, factor, "Crystal")
-            + snapshots(vacancy, calculator, generator, factor, "Vacancy")
+            + snapshots(silicon(), calculator, generator, TEMPERATURES, factor, "Crystal")
+            + snapshots(vacancy, calculator, generator, TEMPERATURES, factor, "Vacancy")
         )
     return sets[0], sets[1]

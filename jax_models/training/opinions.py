@@ -1,0 +1,181 @@
+"""What teachers say of structures: their labels on the scale of the DFT energies, in batches."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from jax_models.training.alignment import aligned_references
+from jax_models.training.batches import Batch, Prepared, Shape, pack, prepare
+from jax_models.training.datasets import Structure
+
+
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """A structure (its energy is not a number where DFT has not labelled it) and the labels of K teachers.
+
+    What a teacher did not say is not a number.
+    """
+
+    structure: Structure
+    energies: Float[np.ndarray, " K"]
+    """eV"""
+    forces: Float[np.ndarray, "N K 3"]
+    """eV/Å"""
+    virials: Float[np.ndarray, "K 3 3"]
+    """dE/dstrain, eV"""
+
+    def __len__(self) -> int:
+        return len(self.structure)
+
+    @property
+    def labelled(self) -> bool:
+        return bool(np.isfinite(self.structure.energy))
+
+
+def only(taught: Sequence[Taught], teachers: Sequence[int]) -> list[Taught]:
+    """With the labels of some of the teachers, in this order."""
+    chosen = list(teachers)
+    return [dataclasses.replace(t, energies=t.energies[chosen], forces=t.forces[:, chosen], virials=t.virials[chosen]) for t in taught]
+
+
+def aligned(taught: Sequence[Taught], elements: Sequence[str], largest: float) -> list[Taught]:
+    """Each teacher's energies with its reference energies made those of the labelled structures, by least squares.
+
+    Args:
+        largest: eV/atom; energies that are further off, after that, are no label, nor are the forces beside them.
+    """
+    counts = np.array([[t.structure.symbols.count(e) for e in elements] for t in taught], float)
+    energies = np.array([t.energies for t in taught], float)
+    labels = np.array([t.structure.energy for t in taught])
+    shifts = np.zeros_like(energies)
+    for k in range(energies.shape[1]):
+        both = np.isfinite(labels) & np.isfinite(energies[:, k])
+        shifts[:, k] = counts @ _shift(counts[both], (labels - energies[:, k])[both], largest) if both.any() else 0.0
+    moved = energies + shifts
+    per_atom = moved / counts.sum(axis=1)[:, None]
+    center = np.nanmedian(np.where(np.isfinite(labels), labels / counts.sum(axis=1), np.nan))
+    wild = ~(np.abs(per_atom - center) <= largest)
+    result = []
+    for t, energy, bad in zip(taught, moved, wild, strict=True):
+        forces, virials = t.forces.copy(), t.virials.copy()
+        forces[:, bad], virials[bad] = np.nan, np.nan
+        result.append(Taught(t.structure, np.where(bad, np.nan, energy), forces, virials))
+    return result
+
+
+def _shift(counts: Float[np.ndarray, "B S"], difference: Float[np.ndarray, " B"], largest: float) -> Float[np.ndarray, " S"]:
+    """What to add to a teacher's energies, eV an atom of each element; not a number for one that is mostly wild.
+
+    The worst structure is left out until none is off by more than ``largest``: a single diverged energy would spoil a
+    least-squares fit for all.
+    """
+    kept = np.arange(len(difference))
+    while len(kept) >= 0.5 * len(difference):
+        shift = aligned_references(counts[kept], difference[kept])
+        off = np.abs(difference[kept] - counts[kept] @ shift) / counts[kept].sum(axis=1)
+        if off.max() <= largest:
+            return shift
+        kept = np.delete(kept, off.argmax())
+    return np.full(counts.shape[1], np.nan)
+
+
+def energy_errors(taught: Sequence[Taught]) -> Float[np.ndarray, "B K"]:
+    """|teacher less DFT|, eV/atom, of labelled structures; infinite where a teacher says nothing."""
+    found = [np.abs(t.energies - t.structure.energy) / len(t) for t in taught]
+    return np.where(np.isfinite(found), found, np.inf)
+
+
+def force_errors(t: Taught) -> Float[np.ndarray, "N K"]:
+    """Length of each atom's force error, eV/Å; infinite where a teacher says nothing."""
+    found = np.linalg.norm(t.forces - t.structure.forces[:, None], axis=-1)
+    return np.where(np.isfinite(found), found, np.inf)
+
+
+def ranking(taught: Sequence[Taught]) -> list[int]:
+    """The teachers, closest to DFT first (median over the labelled structures)."""
+    errors = energy_errors([t for t in taught if t.labelled])
+    return np.argsort(np.median(errors, axis=0), kind="stable").tolist()
+
+
+class Opinions(NamedTuple):
+    """A `Batch` (whose own labels are DFT's), and K teachers' labels of it, zero where there is none."""
+
+    batch: Batch
+    energy: Float[Array, "B K"]
+    """Less the reference energies."""
+    energy_weight: Float[Array, "B K"]
+    forces: Float[Array, "A K 3"]
+    force_weight: Float[Array, "A K"]
+    virial: Float[Array, "B K 3 3"]
+    virial_weight: Float[Array, "B K"]
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedOpinions:
+    """A `Taught` with its neighbours found."""
+
+    taught: Taught
+    prepared: Prepared
+    reference: float
+    """Sum of its atoms' reference energies, eV."""
+
+    def __len__(self) -> int:
+        return len(self.prepared)
+
+
+def prepare_taught(
+    taught: Taught, elements: Sequence[str], references: Float[np.ndarray, " S"], cutoff: float, forces: bool
+) -> PreparedOpinions:
+    """Neighbours, and the energies left to learn.
+
+    Args:
+        forces: whether the teachers' forces and stresses count.
+
+    Raises:
+        DatasetError: an element not in ``elements``, atoms at the same place, an unusable cell.
+    """
+    structure = taught.structure
+    if not taught.labelled:
+        structure = dataclasses.replace(structure, energy=0.0, forces=None, virial=None)
+    if not forces:
+        taught = dataclasses.replace(taught, forces=taught.forces * np.nan, virials=taught.virials * np.nan)
+    prepared = prepare(structure, elements, references, cutoff)
+    return PreparedOpinions(taught, prepared, structure.energy - prepared.energy)
+
+
+def pack_taught(members: Sequence[PreparedOpinions], shape: Shape) -> Opinions:
+    """One batch of NumPy arrays in float32; structures without DFT labels have weight 0 in its `Batch`."""
+    batch = pack([m.prepared for m in members], shape)
+    k = len(members[0].taught.energies)
+    a, b = shape.atoms, shape.structures
+    energy, forces, virial = np.full((b, k), np.nan), np.full((a, k, 3), np.nan), np.full((b, k, 3, 3), np.nan)
+    labelled = batch.energy_weight.copy()
+    start = 0
+    for number, m in enumerate(members):
+        energy[number] = m.taught.energies - m.reference
+        forces[start : start + len(m)] = m.taught.forces
+        virial[number] = m.taught.virials
+        labelled[number] *= m.taught.labelled
+        start += len(m)
+    batch = batch._replace(energy_weight=labelled)
+    parts = []
+    for value, axes in ((energy, ()), (forces, (-1,)), (virial, (-1, -2))):
+        finite = np.isfinite(value)
+        parts += [np.where(finite, value, 0.0).astype(np.float32), finite.all(axis=axes).astype(np.float32) if axes else finite.astype(np.float32)]
+    return Opinions(batch, *parts)
+
+
+def fingerprint_of_teachers(taught: Sequence[Taught]) -> str:
+    """SHA-256 of all that teachers say, and of the structures."""
+    digest = hashlib.sha256()
+    for t in taught:
+        for value in (t.structure.positions, t.structure.cell, t.energies, t.forces, t.virials):
+            digest.update(np.ascontiguousarray(value, float).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,83 @@
+"""A delta model and its teacher are one potential: the same in ASE as in LAMMPS's hybrid/overlay, from `jaxff train` on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.io import read, write
+from conftest import make_potential
+from lammps_runs import BAR, EVALUATE, read_evaluation, run_file, run_lammps, write_data
+from test_lammps_examples import EXAMPLES
+from training_data import emt_frames
+
+from jax_models import ConfigError, Potential
+from jaxff.cli.app import app
+from jaxff.knowledge.delta import calculator_of
+from jaxff.knowledge.teachers import potentials_folder
+
+TEACHER = {"name": "sw", "pair_style": "sw", "pair_coeff": ["* * Si.sw Si"], "elements": ["Si"]}
+SMALL = {"descriptor": {"name": "ace", "n_channels": 2, "n_radial": 3, "l_max": 1, "body_order": 3}}
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_ase_and_hybrid_overlay_give_the_same_numbers(tmp_path, ranks):
+    potential = make_potential(("Si",), architecture=SMALL)
+    dataclasses.replace(potential, provenance={"delta": {"teacher": "sw", "settings": TEACHER}}).save(tmp_path / "delta.jaxff")
+    crystal = bulk("Si", cubic=True) * 2
+    crystal.rattle(0.15, seed=3)
+    crystal.wrap()
+    write_data(tmp_path / "si.data", crystal.positions, crystal.cell.array, np.ones(len(crystal), int), 1)
+    pair = (
+        "pair_style hybrid/overlay sw jaxff precision double\n"
+        f"pair_coeff * * sw {potentials_folder() / 'Si.sw'} Si\npair_coeff * * jaxff delta.jaxff Si"
+    )
+    run_lammps(EVALUATE.format(name="si", boundary="p p p", newton="on", processors=f"{ranks} 1 1", pair=pair), tmp_path, ranks)
+    found = read_evaluation(tmp_path, "si")
+    crystal.calc = calculator_of(tmp_path / "delta.jaxff", "double")
+    assert float(found["energy"]) == pytest.approx(crystal.get_potential_energy(), rel=1e-9)
+    np.testing.assert_allclose(found["forces"], crystal.get_forces(), atol=1e-7)
+    np.testing.assert_allclose(-found["pressure"] / BAR, crystal.get_stress(voigt=False), atol=1e-7)
+
+
+def test_the_example_runs_and_conserves_energy(tmp_path):
+    if not (EXAMPLES / "Si_delta.jaxff").exists():
+        pytest.skip("lammps_examples/Si_delta.jaxff is not there")
+    folder = shutil.copytree(EXAMPLES, tmp_path / "lammps_examples")
+    outcome = run_file("in.delta", folder, options=["-var", "size", "2", "-var", "steps", "200"])
+    assert np.ptp(outcome.value("TotEng")) / 64 < 2e-4
+    atoms = bulk("Si", a=5.46, cubic=True) * 2
+    atoms.calc = calculator_of(folder / "Si_delta.jaxff")
+    assert outcome.value("PotEng")[0] == pytest.approx(atoms.get_potential_energy(), abs=1e-3)
+
+
+def test_a_delta_model_from_the_command_line(tmp_path, monkeypatch):
+    """Labels by EMT, teacher EAM; evaluated as the sum, whatever happens to the zero of energy."""
+    monkeypatch.chdir(tmp_path)
+    write("cu.xyz", emt_frames(10, alloy=False))
+    (tmp_path / "t.yaml").write_text("teachers: [{name: eam, pair_style: eam, pair_coeff: 1 1 Cu_u3.eam, elements: [Cu]}]")
+    app(["label", "cu.xyz", "--teachers", "t.yaml", "--out", "l.xyz", "--workers", "1"], standalone_mode=False)
+    small = [word for key, value in (("cutoff", 4.2), ("descriptor.n_channels", 2), ("descriptor.l_max", 1), ("readout.hidden", "[4]")) for word in ("--set", f"model.{key}={value}")]
+    delta = ["--set", "knowledge.strategy=delta", "--epochs", "30", *small]
+    app(["train", "l.xyz", "--out", "named.jaxff", *delta, "--set", "knowledge.teacher_file=t.yaml"], standalone_mode=False)
+    app(["train", "l.xyz", "--out", "bare.jaxff", *delta], standalone_mode=False)
+    assert Potential.load("named.jaxff").provenance["delta"]["settings"]["pair_style"] == "eam"
+    found = []
+    for arguments in (["named.jaxff"], ["bare.jaxff", "--teachers", "t.yaml"]):
+        app(["evaluate", arguments[0], "cu.xyz", "--json", "e.json", *arguments[1:]], standalone_mode=False)
+        found.append(json.loads((tmp_path / "e.json").read_text()))
+    frames = read("cu.xyz", ":")
+    assert found[0]["energy_rmse_mev_per_atom"] < 4.2  # the teacher's own error, once aligned
+    assert found[0]["force_rmse_ev_per_angstrom"] == pytest.approx(found[1]["force_rmse_ev_per_angstrom"])
+    with pytest.raises(ConfigError, match="to be added to its teacher eam, whose settings it does not hold"):
+        calculator_of("bare.jaxff")
+    (tmp_path / "other.yaml").write_text("teachers: [{name: emt, ase: emt.EMT}]")
+    with pytest.raises(ConfigError, match="other.yaml has no teacher eam"):
+        calculator_of("bare.jaxff", teacher_file="other.yaml")
+    atoms = frames[0].copy()
+    atoms.calc = calculator_of("named.jaxff")
+    assert np.isfinite(atoms.get_stress()).all()
