@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from jax_models.basis.angular import spherical_harmonics
 from jax_models.errors import ConfigError
-from jax_models.message_passing.coupling import real_coupling
+from jax_models.message_passing.convolution import convolve, pairings
 from jax_models.message_passing.edges import bessel, distances, envelope
 from jax_models.message_passing.network import MessagePassing, check_range
 from jax_models.message_passing.product_basis import ProductBasis, own_weights
@@ -75,26 +75,17 @@ class Layer(eqx.Module):
         return [(l1, l2, l3) for l3, l1, l2 in degrees if abs(l1 - l2) <= l3 <= l1 + l2 and (l1 + l2 + l3) % 2 == 0]
 
     def radial(self, basis: Float[Array, "N K R"]) -> Float[Array, "N K PC"]:
+        """Radial functions of the paths, in the order of `convolve`."""
         for weights in self.radial_mlp[:-1]:
             basis = scaled_silu(linear(basis, weights))
-        return linear(basis, self.radial_mlp[-1])
+        paired = [(l1, l2, l3) for l1, l2, results in pairings(self.l_in, self.max_ell) for l3 in results]
+        last = self.radial_mlp[-1].reshape(basis.shape[-1], len(paired), -1)
+        return linear(basis, last[:, [self.paths.index(path) for path in paired]].reshape(basis.shape[-1], -1))
 
-    def density(self, radial: Float[Array, "N K PC"], harmonics: Float[Array, "N K Y"], received: Float[Array, "N K M C"]) -> Float[Array, "N Y C"]:
+    def density(self, radial: Float[Array, "N K PC"], harmonics: list[Float[Array, "N M K"]], received: Float[Array, "N K M C"]) -> Float[Array, "N Y C"]:
         """Sum over neighbours of radial function x harmonic x the neighbour's feature, coupled to every l and mixed."""
-        channels = received.shape[-1]
-        per_degree: list[list[Array]] = [[] for _ in range(self.max_ell + 1)]
-        for p, (l1, l2, l3) in enumerate(self.paths):
-            weighted = radial[:, :, None, p * channels : (p + 1) * channels] * received[:, :, l1**2 : (l1 + 1) ** 2]
-            y = harmonics[:, :, l2**2 : (l2 + 1) ** 2]
-            if l1 == 0:
-                summed = jnp.einsum("nkc,nkm->nmc", weighted[:, :, 0], y)
-            else:
-                coupling = np.sqrt(2 * l3 + 1) * real_coupling(l1, l2, l3)
-                # Coupled to the harmonics first, where there is one number a pair and not one a channel.
-                y = jnp.einsum("nkb,abm->nkam", y, jnp.asarray(coupling, y.dtype))
-                summed = jnp.einsum("nkac,nkam->nmc", weighted, y)
-            per_degree[l3].append(summed)
-        return jnp.concatenate([linear(jnp.concatenate(parts, -1), w) for parts, w in zip(per_degree, self.linear, strict=True)], axis=1)
+        sums = convolve(radial, harmonics, received)
+        return jnp.concatenate([linear(summed, w) for summed, w in zip(sums, self.linear, strict=True)], axis=1)
 
     def __call__(
         self, density: Float[Array, "N Y C"], species: Int[Array, " N"], own: Float[Array, "N M C"]
@@ -220,10 +211,8 @@ class MACE(MessagePassing):
         layer, channels = self.layers[t], own.shape[-1]
         # e3nn's harmonics have their polar axis along y.
         unit = neighborhood.vectors / r[..., None]
-        degrees = np.repeat(np.arange(layer.max_ell + 1), 2 * np.arange(layer.max_ell + 1) + 1)
-        norms = np.sqrt(2 * degrees + 1)
         values = spherical_harmonics(unit[..., 2], unit[..., 0], unit[..., 1], layer.max_ell)
-        harmonics = jnp.stack([n * y for n, y in zip(norms, values, strict=True)], axis=-1)
+        harmonics = [np.sqrt(2 * ell + 1) * jnp.stack(values[ell**2 : (ell + 1) ** 2], axis=1) for ell in range(layer.max_ell + 1)]
         density = layer.density(self.radial(t, r, neighborhood.mask), harmonics, received.reshape(*r.shape, -1, channels))
         own = layer(density / jax.lax.stop_gradient(self.neighbors_per_atom), neighborhood.species, own)
         output = linear(own[:, 0], self.readouts[t])
