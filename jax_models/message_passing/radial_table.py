@@ -28,13 +28,15 @@ class RadialTable(eqx.Module):
     """C functions of the distance, from 0 to ``cutoff`` (Å), and zero beyond."""
 
     coefficients: Float[Array, "G R"]
-    mixing: Float[Array, "R C"]
+    mixing: Float[Array, "R C"] | None
+    """None where the functions themselves are looked up (R = C): no fewer would do."""
     cutoff: float = eqx.field(static=True)
 
     def __call__(self, r: Float[Array, "N K"]) -> Float[Array, "N K C"]:
         last = self.coefficients.shape[0] - PADDING
         x = jnp.where(r < self.cutoff, r * (INTERVALS / self.cutoff), jnp.asarray(last, r.dtype))
-        return _spline(self.coefficients, x) @ self.mixing
+        values = _spline(self.coefficients, x)
+        return values if self.mixing is None else values @ self.mixing
 
 
 @jax.custom_vjp
@@ -86,5 +88,7 @@ def tabulate(function: Callable[[Float[Array, " R"]], Float[Array, "R C"]], cuto
     coefficients = np.linalg.solve(system, right)
     left, sizes, mixing = np.linalg.svd(coefficients, full_matrices=False)
     rank = max(1, int((sizes > TOLERANCE * sizes[0]).sum()))
-    factors = np.concatenate([left[:, :rank] * sizes[:rank], np.zeros((PADDING, rank))])
-    return RadialTable(jnp.asarray(factors, jnp.float32), jnp.asarray(mixing[:rank], jnp.float32), cutoff)
+    factorised = 2 * rank <= values.shape[1]
+    factors = left[:, :rank] * sizes[:rank] if factorised else coefficients
+    padded = np.concatenate([factors, np.zeros((PADDING, factors.shape[1]))])
+    return RadialTable(jnp.asarray(padded, jnp.float32), jnp.asarray(mixing[:rank], jnp.float32) if factorised else None, cutoff)
