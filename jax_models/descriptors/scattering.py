@@ -87,7 +87,7 @@ class Scattering(eqx.Module):
         "channels": ("ones", "elements"),
         "pairs": "same",
         "smoothing": 0.1,
-        "tolerance": 1e-2,
+        "tolerance": 0.03,
     }
     by_symbol: ClassVar[bool] = True
     whole_cell: ClassVar[bool] = True
