@@ -7,11 +7,15 @@ import pytest
 from ase import Atoms
 from lammps_runs import BAR, run_lammps, write_data
 from test_lammps import CUBE, SKEW, Case
+from training_data import emt_structures
 from whole_cell_potentials import whole_cell_potential
 
 from jax_models import ConfigError, Potential, StructureError
+from jax_models.training.linear import train_linear
+from jax_models.training.trainer import train
 from jax_models.whole_cell import enclosing_cell
 from jaxff import JaxffCalculator
+from jaxff.config import load_config
 
 CASES = [
     Case("triclinic", SKEW, 40, newton="off", seed=2),
@@ -121,3 +125,19 @@ def test_what_has_no_meaning_is_refused(prepared):
         from jax_models.models import build
 
         build(whole_cell, ("Si", "O"), 5.0)
+
+
+def test_training_on_energies_alone():
+    structures = emt_structures(16, alloy=False)
+    small = ["n_max=2", "l_max=1", "n_scales=2", "orders=[1]", "beta_0=1.0"]
+    config = load_config(model="scattering", overrides=[f"model.descriptor.{setting}" for setting in small])
+    settings = config.settings()
+    assert (settings.method, settings.force_weight, settings.stress_weight) == ("linear", 0.0, 0.0)
+    assert load_config(model="scattering", overrides=["training.force_weight=2"]).settings().force_weight == 2.0
+    potential = train_linear(structures, config.model.architecture(), 5.0, settings).potential
+    assert potential.contract.kind == "global"
+    errors = potential.provenance["metrics"]["train"]
+    spread = np.std([s.energy / len(s) for s in structures])
+    assert errors["energy_rmse"] < 0.2 * spread
+    with pytest.raises(ConfigError, match="set training.method=linear"):
+        train(structures, config.model.architecture(), 5.0)
