@@ -157,6 +157,23 @@ def test_barrier(folder):
     assert (folder / "path.png").stat().st_size > 1000
 
 
+def test_vacancy_phonons_and_equation_of_state(folder):
+    succeeds("vacancy", "si.jaxff", "si.cif", "--images", 1, "--repeat", 1, 1, 1, "--json", "out.json", "--plot", "out.png", cwd=folder)
+    data = json.loads((folder / "out.json").read_text())
+    assert {"formation_energy_ev", "migration_barrier_ev", "saddle_negative_modes"} <= set(data)
+    assert data["migration_barrier_ev"] == max(data["path_energies_ev"])
+    output = succeeds("phonons", "si.jaxff", "si.cif", "--repeat", 2, 2, 2, "--json", "out.json", "--plot", "out.pdf", cwd=folder)
+    data = json.loads((folder / "out.json").read_text())
+    assert "6 bands" in output
+    assert len(data["frequencies_at_gamma_thz"]) == 6
+    assert data["highest_frequency_thz"] == pytest.approx(17.8, abs=0.5)  # Stillinger-Weber's optical mode
+    succeeds("eos", "si.jaxff", "si.cif", "--json", "out.json", "--plot", "out.svg", cwd=folder)
+    data = json.loads((folder / "out.json").read_text())
+    assert data["bulk_modulus_gpa"] == pytest.approx(101.4, abs=0.5)
+    assert data["volume_per_atom"] == pytest.approx(5.431**3 / 8, rel=1e-3)
+    assert all((folder / f"out.{kind}").stat().st_size > 1000 for kind in ("png", "pdf", "svg"))
+
+
 def test_info_and_version(folder):
     output = succeeds("info", "si.jaxff", "--json", "info.json", cwd=folder)
     assert "PRB 31, 5262" in output

@@ -8,7 +8,7 @@ from ase import Atoms, units
 from ase.build import add_adsorbate, bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
-from ase.optimize import BFGS
+from ase.optimize import BFGS, FIRE
 from message_passing_potentials import message_passing_potential
 from potentials_from_functions import SW_CUTOFF, stillinger_weber
 
@@ -16,7 +16,11 @@ from jax_models import ConfigError, ConvergenceError, Potential, StructureError
 from jaxff import JaxffCalculator
 from jaxff.properties.barrier import find_barrier
 from jaxff.properties.elastic import elastic_constants
+from jaxff.properties.equation_of_state import equation_of_state
+from jaxff.properties.phonons import phonons
 from jaxff.properties.relaxation import relax
+from jaxff.properties.saddle import curvatures
+from jaxff.properties.vacancy import vacancy
 
 
 def vacancy_hop(repeat=2):
@@ -226,3 +230,71 @@ def test_elastic_constants_need_a_crystal():
     crystal.calc = EMT()
     with pytest.raises(ConfigError, match="strain is 0.5"):
         elastic_constants(crystal, strain=0.5)
+
+
+def test_vacancy_in_copper():
+    """Against the same numbers put together by hand, and EMT's known ones (formation 1.2 eV, hop about 0.7)."""
+    crystal = bulk("Cu", a=3.7, cubic=True)
+    result = vacancy(crystal, EMT(), repeat=(2, 2, 2), images=1)
+    perfect = crystal.copy() * 2
+    perfect.calc = EMT()
+    relax(perfect, 1e-3, cell=True)
+    energy = perfect.get_potential_energy()
+    del perfect[5]
+    relax(perfect, 0.005)
+    assert result.formation_energy == pytest.approx(perfect.get_potential_energy() - 31 / 32 * energy, abs=2e-3)
+    assert result.migration_barrier == pytest.approx(0.7, abs=0.1)
+    assert result.saddle.negative_modes == 1
+    assert len(result.atoms) == 31
+    # Down from the saddle along its mode there are the two ends.
+    down = []
+    for sign in (1, -1):
+        slid = result.hop.saddle.copy()
+        slid.positions += sign * 0.2 * result.saddle.mode
+        slid.calc = EMT()
+        with FIRE(slid, logfile=None) as downhill:  # quasi-Newton steps would climb back to the saddle
+            assert downhill.run(fmax=0.01, steps=500)
+        down.append(slid.get_potential_energy())
+    np.testing.assert_allclose(down, perfect.get_potential_energy(), atol=3e-3)
+    assert curvatures(result.atoms, EMT()).negative_modes == 0
+
+
+def test_vacancies_that_mean_nothing_are_refused():
+    with pytest.raises(StructureError, match="has several elements"):
+        vacancy(bulk("NaCl", "rocksalt", a=5.6), EMT())
+    with pytest.raises(StructureError, match="no atom 3"):
+        vacancy(bulk("Cu"), EMT(), site=3)
+    with pytest.raises(ConfigError, match="three positive whole numbers"):
+        vacancy(bulk("Cu"), EMT(), repeat=(2, 0, 2))
+    with pytest.raises(StructureError, match="periodic in three directions"):
+        vacancy(fcc111("Cu", (1, 1, 3), vacuum=5.0), EMT())
+
+
+def test_equation_of_state_agrees_with_the_elastic_constants():
+    copper = bulk("Cu", a=3.65)
+    copper.calc = EMT()
+    state = equation_of_state(copper)
+    elastic = elastic_constants(copper)
+    assert state.bulk_modulus == pytest.approx(elastic.bulk_modulus, rel=0.01)
+    assert state.volume == pytest.approx(elastic.atoms.get_volume(), rel=1e-3)
+    with pytest.raises(ConfigError, match="at least 5"):
+        equation_of_state(copper, points=4)
+
+
+def test_phonons_are_waves_of_the_elastic_medium():
+    """The slope of the longitudinal branch from Gamma to X is the velocity of sound, sqrt(C11 / density)."""
+    copper = bulk("Cu", a=3.6, cubic=True)
+    copper.calc = EMT()
+    result = phonons(copper, repeat=(4, 4, 4), points=60)
+    assert len(result.gamma) == 3
+    assert np.abs(result.gamma).max() < 0.01
+    assert -0.05 < result.lowest <= result.gamma.max()
+    assert 7.0 < result.highest < 9.0
+    step = result.frequencies[1] - result.frequencies[0]
+    assert result.density.sum() * step == pytest.approx(3.0, abs=0.3)
+    piece = result.labels.index(("G", "X"))
+    elastic = elastic_constants(copper)
+    density = elastic.atoms.get_masses().sum() * 1.66053907e-27 / (elastic.atoms.get_volume() * 1e-30)
+    sound = np.sqrt(elastic.constants[0, 0] * 1e9 / density)
+    slope = result.bands[piece][4].max() * 1e12 / ((result.distances[piece][4] - result.distances[piece][0]) * 1e10)
+    assert slope == pytest.approx(sound, rel=0.03)

@@ -15,6 +15,7 @@ from jaxff.cli.demo import demo
 from jaxff.cli.describe import describe
 from jaxff.cli.doctor import doctor
 from jaxff.cli.elastic import elastic
+from jaxff.cli.eos import eos
 from jaxff.cli.evaluate import evaluate
 from jaxff.cli.export_mliap import export_mliap
 from jaxff.cli.import_mace import import_mace
@@ -22,9 +23,11 @@ from jaxff.cli.info import info
 from jaxff.cli.label import label
 from jaxff.cli.lmp import CONTEXT as LMP_CONTEXT
 from jaxff.cli.lmp import lmp
+from jaxff.cli.phonons import phonons
 from jaxff.cli.select_features import select_features
 from jaxff.cli.structures import structures
 from jaxff.cli.train import train
+from jaxff.cli.vacancy import vacancy
 
 app = typer.Typer(
     name="jaxff",
@@ -44,6 +47,9 @@ app.command("evaluate")(evaluate)
 app.command("info")(info)
 app.command("elastic")(elastic)
 app.command("barrier")(barrier)
+app.command("vacancy")(vacancy)
+app.command("phonons")(phonons)
+app.command("eos")(eos)
 app.command("describe")(describe)
 app.command("export-mliap")(export_mliap)
 app.command("import-mace")(import_mace)
