@@ -1,4 +1,4 @@
-"""Elastic constants and a barrier by LAMMPS's scripts are those that `jaxff elastic` and `jaxff barrier` give."""
+"""Elastic constants, a vacancy and its hop by LAMMPS's scripts are those that jaxff's commands give."""
 
 from __future__ import annotations
 
@@ -60,3 +60,18 @@ def test_barrier(folder):
     assert expected["barrier_ev"] > 0.1
     assert found["EBF"] == pytest.approx(expected["barrier_ev"], abs=1e-3)
     assert found["EBR"] == pytest.approx(expected["reverse_barrier_ev"], abs=1e-3)
+
+
+@pytest.mark.parametrize("folder", ["a function"], indirect=True)
+def test_vacancy(folder):
+    from ase.build import bulk
+    from ase.io import write
+
+    write(folder / "silicon.xyz", bulk("Si", a=5.43, cubic=True))
+    expected = jaxff("vacancy", "Si.jaxff", "silicon.xyz", "--repeat", "2", "2", "2", "--images", "1", folder=folder)
+    output = run_file("in.vacancy", folder).output
+    found = float(re.search(r"formation energy: (\S+) eV", output).group(1))
+    assert found == pytest.approx(expected["formation_energy_ev"], abs=2e-3)
+    assert expected["saddle_negative_modes"] == 1
+    hop = neb_table(run_file("in.neb", folder, ranks=3, options=["-partition", "3x1", "-var", "size", "2"]).output)
+    assert hop["EBF"] == pytest.approx(expected["migration_barrier_ev"], abs=2e-3)

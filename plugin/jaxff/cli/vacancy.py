@@ -51,6 +51,8 @@ def vacancy(
     verdict = "a saddle" if modes == 1 else f"[yellow]no saddle of first order: {modes} directions of fall[/yellow]"
     lowest = ", ".join(f"{c:.3f}" for c in result.saddle.curvatures)
     console.print(f"curvatures at the top: {lowest} eV/Å² ({verdict})", highlight=False)
+    if result.hop.energies.min() < -0.01:
+        console.print("[yellow]the path runs through a lower minimum than its ends: the vacancy prefers another shape[/yellow]")
     if plot:
         save(path_plot({"": result.hop}), plot)
     if json:

@@ -16,6 +16,10 @@ from jaxff.properties.saddle import Saddle, curvatures
 
 WIDTH = 10.0
 """Å: a vacancy and its images are at least so far apart, measured across each face of the cell."""
+STARTS = (0.0, 0.2)
+"""Part of their distance that the neighbours of a vacancy are moved into it before they relax."""
+NEAREST = 1.1
+"""Neighbours up to this times the shortest distance are nearest ones."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ def vacancy(
 ) -> Vacancy:
     """Formation energy and migration barrier of a vacancy, in a fixed cell.
 
-    The crystal is relaxed and repeated; one atom is taken out, and the others relax. A nearest neighbour of the empty site then
+    The crystal is relaxed and repeated; one atom is taken out, and the others relax: from where they are, and from neighbours
+    moved inwards, for in an open crystal these may bind to each other across the vacancy. The lower end counts. A nearest neighbour of the empty site then
     moves into it (`find_barrier`: climbing-image nudged elastic band), and the curvatures at the saddle are looked at:
     there must be one direction, and one only, in which the energy falls.
 
@@ -90,12 +95,27 @@ def vacancy(
     step = find_mic(perfect.positions[site] - perfect.positions[neighbor], perfect.cell, perfect.pbc)[0]
     final.positions[neighbor] += step
     del initial[site], final[site]
-    relaxed = initial.copy()
-    relaxed.calc = calculator
-    relax(relaxed, fmax)
-    formation = relaxed.get_potential_energy() - (len(perfect) - 1) / len(perfect) * reference
-    hop = find_barrier(initial, final, calculator, images, fmax)
+    energies = {}
+    for inward in STARTS:
+        start = _towards(initial, perfect.positions[site], inward)
+        start.calc = calculator
+        relax(start, fmax)
+        energies[inward] = start.get_potential_energy()
+    # Of starts that end at the same energy, the first.
+    inward = min(STARTS, key=lambda start: round(energies[start], 4))
+    formation = energies[inward] - (len(perfect) - 1) / len(perfect) * reference
+    ends = _towards(initial, perfect.positions[site], inward), _towards(final, perfect.positions[neighbor], inward)
+    hop = find_barrier(*ends, calculator, images, fmax)
     return Vacancy(float(formation), hop, curvatures(hop.saddle, calculator), hop.images[0], repeat)
+
+
+def _towards(atoms: Atoms, hole: np.ndarray, inward: float) -> Atoms:
+    """A copy with the nearest neighbours of ``hole`` moved by that part of their distance towards it."""
+    steps, distances = find_mic(hole - atoms.positions, atoms.cell, atoms.pbc)
+    near = distances < NEAREST * distances.min()
+    moved = atoms.copy()
+    moved.positions[near] += inward * steps[near]
+    return moved
 
 
 def repeats(crystal: Atoms, width: float = WIDTH) -> tuple[int, int, int]:
