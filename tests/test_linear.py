@@ -15,6 +15,7 @@ from jax_models.training.least_squares import cross_validated, folds_of, loss, t
 from jax_models.training.linear import train_linear
 from jax_models.training.problem import pose
 from jax_models.training.settings import Settings
+from jax_models.training.trainer import train
 
 ARCHITECTURE = {"descriptor": {"name": "ace", "n_channels": 2, "n_radial": 3, "l_max": 1, "body_order": 3}}
 LINEAR = {**ARCHITECTURE, "readout": {"name": "linear"}}
@@ -103,6 +104,25 @@ def test_bonds_as_reference_points_and_the_file(structures, tmp_path):
     s = structures[0]
     given = s.positions, s.cell, s.periodic, list(s.symbols)
     np.testing.assert_allclose(again.evaluate(*given)["forces"], potential.evaluate(*given)["forces"], atol=1e-12)
+
+
+SCATTERING = {"name": "scattering", "n_scales": 1, "n_max": 1, "l_max": 0, "orders": [0, 1], "powers": [1, 2], "beta_0": 1.2}
+
+
+def test_whole_cells(structures):
+    """Scattering: the rows of energy, forces and stress are what the potential gives."""
+    problem = pose(structures[:3], {"descriptor": SCATTERING}, 4.0, Settings())
+    parameters = np.random.default_rng(0).normal(size=problem.n_parameters)
+    potential = problem.potential(parameters, {})
+    for s, found in zip(structures, problem.equations(), strict=False):
+        values = potential.evaluate(s.positions, s.cell, s.periodic, list(s.symbols))
+        n = len(s)
+        expected = [(values["energy"] - s.energy) / n, *np.ravel(values["forces"] - s.forces), *np.ravel(values["virial"] - s.virial) / n]
+        np.testing.assert_allclose(found.matrix @ parameters - found.target, expected, atol=1e-7)
+    names = problem.parameter_names
+    assert {"order", "scale", "power"} <= set(names[-2])
+    with pytest.raises(ConfigError, match="training.method=linear"):
+        train(structures, {"descriptor": SCATTERING}, 4.0)
 
 
 def test_models_that_are_not_linear_are_refused(structures):

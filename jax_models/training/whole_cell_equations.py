@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jax_models.errors import DatasetError, StructureError
+from jax_models.training.batches import species_and_energy
 from jax_models.training.datasets import Structure
 from jax_models.training.equations import Equations
 from jax_models.whole_cell import enclosing_cell, padded
@@ -43,17 +44,12 @@ def prepare_cell(structure: Structure, model: eqx.Module, elements: Sequence[str
     Raises:
         DatasetError: an element not in ``elements``, an unusable cell.
     """
-    index = {e: n for n, e in enumerate(elements)}
-    unknown = sorted(set(structure.symbols) - set(index))
-    if unknown:
-        raise DatasetError(f"{structure.name} has {', '.join(unknown)}, which the training data lack; they have {', '.join(elements)}")
-    species = np.array([index[s] for s in structure.symbols], np.int32)
+    species, energy = species_and_energy(structure, elements, references)
     try:
         box = enclosing_cell(structure.positions, structure.cell, structure.periodic, model.descriptor.reach)
     except StructureError as error:
         raise DatasetError(f"{structure.name}: {error}") from None
     arguments = padded(structure.positions, box, species, np.float64)
-    energy = structure.energy - references[species].sum()
     return PreparedCell(arguments, model.grid_for(box), len(structure), energy, structure.forces, structure.virial)
 
 

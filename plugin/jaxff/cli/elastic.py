@@ -43,9 +43,10 @@ def elastic(
     console = Console()
     atoms = read_structure(structure)
     with console.status("relaxing the crystal, then straining it"):
-        atoms.calc = JaxffCalculator(potential, precision, device)
+        calculator = atoms.calc = JaxffCalculator(potential, precision, device)
         method = method or (Method.autodiff if differentiable(atoms.calc.potential) else Method.stress)
         result = elastic_constants(atoms, clamped=clamped, method=method)
+        spread = _spread(calculator, result, method, clamped)
     note = f", {method}" + (", clamped ions" if clamped else "")
     table = Table(title=f"Elastic constants of {atoms.get_chemical_formula()} (GPa{note})")
     names = ("xx", "yy", "zz", "yz", "xz", "xy")
@@ -56,6 +57,9 @@ def elastic(
     console.print(table)
     lengths_and_angles = result.atoms.cell.cellpar()
     lengths, angles = lengths_and_angles[:3].round(5).tolist(), lengths_and_angles[3:].round(3).tolist()
+    if spread is not None:
+        diagonal = ", ".join(f"{value:.2f}" for value in spread.diagonal())
+        console.print(f"spread over the ensemble's members, diagonal: {diagonal} GPa", highlight=False)
     console.print(f"bulk modulus {result.bulk_modulus:.2f} GPa")
     console.print(f"relaxed lattice {lengths} Å, angles {angles}°", soft_wrap=True, highlight=False)
     if json:
@@ -65,4 +69,29 @@ def elastic(
             "relaxed_lattice": result.atoms.cell.array.tolist(),
             "relaxed_lengths_and_angles": lengths_and_angles.tolist(),
         }
+        if spread is not None:
+            data["elastic_constants_std_gpa"] = spread.tolist()
         write_json(json, data)
+
+
+def _spread(calculator, result, method: Method, clamped: bool):
+    """Standard deviation of the constants over an ensemble's members, each with its own relaxed crystal; None without any.
+
+    A member for which the crystal is no minimum is left out.
+    """
+    import numpy as np
+
+    from jax_models.errors import ConvergenceError, StructureError
+    from jax_models.training.ensemble import members_of
+    from jaxff import JaxffCalculator
+    from jaxff.properties.elastic import elastic_constants
+
+    found = []
+    for member in members_of(calculator.potential):
+        atoms = result.atoms.copy()
+        atoms.calc = JaxffCalculator(member, "double")
+        try:
+            found.append(elastic_constants(atoms, clamped=clamped, method=method).constants)
+        except (ConvergenceError, StructureError):
+            continue
+    return np.std(found, axis=0) if found else None
