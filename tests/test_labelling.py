@@ -182,3 +182,22 @@ def test_nothing_is_written_when_nothing_could_be_labelled(here):
         run_label(here, "in.xyz", "--teachers", teacher_file(here, STILLINGER_WEBER), "--out", "out.cif")
     with pytest.raises(DatasetError, match="there is no file none.xyz"):
         run_label(here, "none.xyz", "--teachers", teacher_file(here, STILLINGER_WEBER), "--out", "out.xyz")
+
+
+def test_a_corrupt_label_file_is_named(here):
+    """Cut short, or with a label that is no number: the frame is named before anything is trained."""
+    frames = emt_frames(4, alloy=False)
+    write("in.xyz", frames)
+    run_label(here, "in.xyz", "--teachers", teacher_file(here, "{name: emt, ase: emt.EMT}"), "--out", "out.xyz")
+    text = Path("out.xyz").read_text()
+    train = ["--out", "x.jaxff", "--epochs", "1", "--set", "knowledge.strategy=transfer"]
+    for name, content, message in (
+        ("cut.xyz", text[: len(text) // 2], "cut.xyz"),
+        ("nan.xyz", text.replace("energy_emt=", "energy_emt=nan was=", 1), "nan.xyz, frame 0: energy_emt is not finite"),
+        ("dft.xyz", text.replace(" energy=", " energy=nan was=", 1), "dft.xyz, frame 0: energy is not finite"),
+    ):
+        Path(name).write_text(content)
+        with pytest.raises(DatasetError) as caught:
+            app(["train", name, *train], standalone_mode=False)
+        assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert not Path("x.jaxff").exists()

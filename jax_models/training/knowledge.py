@@ -102,6 +102,11 @@ def train_with_knowledge(
         return _delta(case, origin, provenance or {})
     if not unlabelled and knowledge.weak:
         raise DatasetError("weak supervision needs structures that teachers have labelled and DFT has not; there are none in the data")
+    if knowledge.weak and knowledge.choice == "environment":
+        bare = next((t.structure.name for t in labelled if t.structure.forces is None and not t.structure.isolated), None)
+        if bare is not None or not knowledge.forces:
+            why = "knowledge.forces is false" if bare is None else f"{bare} has none"
+            raise DatasetError(f"knowledge.choice environment judges teachers by forces, but {why}; use structure")
     begun = case.begin(settings)
     if knowledge.transfer:
         begun = _pretrained(case, begun, origin)

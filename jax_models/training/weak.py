@@ -132,7 +132,8 @@ class WeakSupervision:
     def classes(self, p: PreparedOpinions) -> Int[np.ndarray, " C"]:
         """Which teacher is right about a labelled structure, or about each of its atoms; K: none."""
         if self.by_atom:
-            found, limit = force_errors(p.taught), self.knowledge.none_above_force
+            found = force_errors(p.taught) if p.taught.structure.forces is not None else np.full((len(p), p.taught.forces.shape[1]), np.inf)
+            limit = self.knowledge.none_above_force
         else:
             found, limit = energy_errors([p.taught]), self.knowledge.none_above
         return np.where(found.min(axis=1) <= limit, found.argmin(axis=1), found.shape[1])

@@ -53,9 +53,12 @@ def read_taught(path: str | os.PathLike, labels: Labels | None = None) -> tuple[
     for number, atoms in enumerate(read_frames(path)):
         name = f"{path}, frame {number}"
         teachers.append(_opinions(atoms, name))
-        if label_of(atoms, labels.energy_key) is None and teachers[-1]:
+        energy = label_of(atoms, labels.energy_key)
+        if energy is None and teachers[-1]:
             atoms = atoms.copy()
             atoms.info[labels.energy_key] = np.nan
+        elif np.isscalar(energy) and not np.isfinite(energy):
+            raise DatasetError(f"{name}: {labels.energy_key} is not finite; remove or mend this frame")
         structures.append(structure_of(atoms, name, labels))
     return teachers, structures
 
