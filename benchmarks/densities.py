@@ -21,11 +21,11 @@ from jaxff.runtime import configure
 
 C_F = 2.8712 * 27.2114 * 0.529177**2  # eV Å^2
 C_X = 0.7386 * 27.2114 * 0.529177  # eV Å
-WIDTH, ELECTRONS = 0.75, 3.0
+WIDTH, ELECTRONS = 0.9, 3.0
 CUTOFF, SPACING = 4.0, 0.85
 ARCHITECTURE = {
-    "descriptor": {"name": "gmp", "sigmas": [0.4, 0.8, 1.2], "orders": [0]},
-    "readout": {"name": "mlp", "hidden": [16]},
+    "descriptor": {"name": "gmp", "sigmas": [0.3, 0.6, 0.9, 1.2], "orders": [0]},
+    "readout": {"name": "mlp", "hidden": [24, 24]},
     "reference_points": {"name": "grid", "spacing": SPACING},
 }
 

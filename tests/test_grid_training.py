@@ -110,3 +110,15 @@ def test_densities_that_cannot_be_used(dense):
     ):
         with pytest.raises(DatasetError, match=message):
             train([broken, data[1]], GRID, CUTOFF, Settings(epochs=1, validation_fraction=0.0))
+
+
+def test_a_linear_readout_is_fitted_by_least_squares(teacher):
+    """Exactly, where the truth is linear: energies, forces and stress."""
+    from jax_models.training.linear import train_linear
+
+    linear = {**GRID, "readout": {"name": "linear"}}
+    truth = make_grid_potential(("Cu", "Au"), CUTOFF, linear)
+    found = train_linear(structures(truth, 2), linear, CUTOFF, Settings(ridge=1e-10)).potential
+    errors = found.provenance["metrics"]["train"]
+    assert found.contract.centers == "grid"
+    assert errors["energy_rmse"] < 1e-4 and errors["force_rmse"] < 1e-4 and errors["virial_rmse"] < 1e-4, errors

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from jax_models.errors import ConfigError
 from jax_models.readouts import READOUTS
 from jax_models.training.batches import Batch, Prepared, common_shape
+from jax_models.training.grid_batches import GridBatch
 from jax_models.training.metrics import count, fixed_batches
 from jax_models.training.settings import Settings
 
@@ -49,7 +50,7 @@ def check_linear(model: eqx.Module) -> None:
     """Refuse a model that is not linear in what is to be fitted.
 
     Raises:
-        ConfigError: its readout is another, or it has none; it looks from a grid.
+        ConfigError: its readout is another, or it has none.
     """
     if not isinstance(getattr(model, "readout", None), READOUTS["linear"]):
         what = getattr(model, "readout", None)
@@ -58,8 +59,6 @@ def check_linear(model: eqx.Module) -> None:
             f"training.method is linear, but the model has {given}: set model.readout.name=linear with a descriptor, "
             "or training.method=gradient"
         )
-    if getattr(model, "centers", "atoms") != "atoms":
-        raise ConfigError("models that look from a grid cannot be fitted by least squares yet; use atoms or bonds")
 
 
 def parameters_of(model: eqx.Module) -> Float[np.ndarray, " P"]:
@@ -117,13 +116,14 @@ def _of_structure(p: Prepared, number: int, atoms: slice, offset, columns, force
 def _differentiated(model: eqx.Module, derivatives: bool) -> Callable[[Batch], tuple[list[np.ndarray], list[np.ndarray]]]:
     """A function of a batch: predictions with all parameters zero, and their derivative by each parameter."""
     n_parameters = len(parameters_of(model))
+    at_once = min(DIRECTIONS, n_parameters)
 
     @eqx.filter_jit
     def compute(model, batch):
         predict = _predictions if derivatives else _energies
         zero = jnp.zeros(n_parameters)
-        padded = -(-n_parameters // DIRECTIONS) * DIRECTIONS
-        directions = jnp.eye(padded, n_parameters).reshape(-1, DIRECTIONS, n_parameters)
+        padded = -(-n_parameters // at_once) * at_once
+        directions = jnp.eye(padded, n_parameters).reshape(-1, at_once, n_parameters)
 
         def along(direction):
             return jax.jvp(lambda parameters: predict(with_parameters(model, parameters), batch), (zero,), (direction,))[1]
@@ -139,13 +139,13 @@ def _differentiated(model: eqx.Module, derivatives: bool) -> Callable[[Batch], t
     return run
 
 
-def _energies(model: eqx.Module, batch: Batch) -> list[Float[Array, "..."]]:
+def _energies(model: eqx.Module, batch: Batch | GridBatch) -> list[Float[Array, "..."]]:
     nb = batch.neighborhood
     safe = nb._replace(vectors=jnp.where(nb.mask[..., None], nb.vectors, 1.0))
-    return [_member(batch) @ model.energies(safe)]
+    return [_member(batch) @ (model.energies(safe) * _volumes(batch))]
 
 
-def _predictions(model: eqx.Module, batch: Batch) -> list[Float[Array, "..."]]:
+def _predictions(model: eqx.Module, batch: Batch | GridBatch) -> list[Float[Array, "..."]]:
     """Energies [B], forces [A, 3] and virials [B, 3, 3]; forward differentiation goes through all of it."""
 
     def total(vectors):
@@ -155,14 +155,26 @@ def _predictions(model: eqx.Module, batch: Batch) -> list[Float[Array, "..."]]:
     nb = batch.neighborhood
     safe = jnp.where(nb.mask[..., None], nb.vectors, 1.0)
     gradient, per_atom = jax.grad(total, has_aux=True)(safe)
-    gradient = jnp.where(nb.mask[..., None], gradient, 0.0)
-    returned = jnp.where(nb.mask[..., None], gradient.reshape(-1, 3)[batch.reverse], 0.0)
+    volumes = _volumes(batch)
+    gradient, per_atom = jnp.where(nb.mask[..., None], gradient, 0.0) * volumes[:, None, None], per_atom * volumes
+    virials = jnp.einsum("nka,nkb->nab", nb.vectors, gradient)
+    if isinstance(batch, GridBatch):
+        flat = jnp.concatenate([gradient.reshape(-1, 3), jnp.zeros((1, 3))])
+        forces = -jnp.sum(flat[batch.entries], axis=1)
+        virials = virials + per_atom[:, None, None] * jnp.eye(3)
+    else:
+        returned = jnp.where(nb.mask[..., None], gradient.reshape(-1, 3)[batch.reverse], 0.0)
+        forces = jnp.sum(gradient - returned, axis=1)
     member = _member(batch)
-    virials = jnp.einsum("nka,nkb->nab", nb.vectors, gradient).reshape(-1, 9)
-    return [member @ per_atom, jnp.sum(gradient - returned, axis=1), (member @ virials).reshape(-1, 3, 3)]
+    return [member @ per_atom, forces, (member @ virials.reshape(-1, 9)).reshape(-1, 3, 3)]
 
 
-def _member(batch: Batch) -> Float[Array, "B A"]:
+def _volumes(batch: Batch | GridBatch) -> Float[Array, " N"]:
+    """What the model's output is multiplied by: the volume of a grid cell, 1 for atoms."""
+    return batch.volume if isinstance(batch, GridBatch) else jnp.ones(len(batch.neighborhood.species))
+
+
+def _member(batch: Batch | GridBatch) -> Float[Array, "B A"]:
     return (batch.structure == jnp.arange(len(batch.energy))[:, None]).astype(batch.neighborhood.vectors.dtype)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,8 +16,14 @@ from jaxtyping import Array, Bool, Float, Int
 from jax_models.errors import DatasetError, StructureError
 from jax_models.neighborhood import Neighborhood
 from jax_models.reference_points.grid_list import grid_points
-from jax_models.training.batches import Prepared, Shape, species_and_energy
+from jax_models.training.batches import Prepared, Shape, prepare, species_and_energy
 from jax_models.training.datasets import Structure
+
+
+def rows_of(model: eqx.Module) -> Callable[..., Prepared]:
+    """What prepares a structure for ``model``: its atoms, or the points of a grid."""
+    spacing = getattr(model, "spacing", 0.0)
+    return functools.partial(prepare_grid, spacing=spacing) if spacing else prepare
 
 
 class GridBatch(NamedTuple):

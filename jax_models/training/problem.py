@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from jax_models.models import build, completed
 from jax_models.potential import Contract, Potential
-from jax_models.training.batches import Prepared, common_shape, prepare
+from jax_models.training.batches import Prepared, common_shape
 from jax_models.training.datasets import Structure, check, elements_of, fingerprint, reference_energies
 from jax_models.training.equations import (
     Equations,
@@ -26,6 +26,7 @@ from jax_models.training.equations import (
     row_weights,
     with_parameters,
 )
+from jax_models.training.grid_batches import rows_of
 from jax_models.training.losses import errors
 from jax_models.training.metrics import fixed_batches, measure
 from jax_models.training.normalise import normalised
@@ -112,8 +113,10 @@ def pose(structures: Sequence[Structure], architecture: dict[str, Any], cutoff: 
 
 
 def _of_environments(structures, model, elements, references, cutoff, settings):
+    prepare_rows = rows_of(model)
+
     def prepared_of(members: Sequence[Structure]) -> list[Prepared]:
-        return [prepare(s, elements, references, cutoff, np.float64) for s in members]
+        return [prepare_rows(s, elements, references, cutoff, np.float64) for s in members]
 
     def metrics(model, members):
         # In double: a fit with little ridge has large parameters whose contributions cancel.

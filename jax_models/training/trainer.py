@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -22,7 +21,7 @@ from jax_models.potential import Contract, Potential
 from jax_models.training.batches import Batch, Prepared, Shape, common_shape, prepare, shuffled_batches
 from jax_models.training.datasets import Structure, check, elements_of, fingerprint, reference_energies, split
 from jax_models.training.finetuning import Start
-from jax_models.training.grid_batches import PreparedGrid, prepare_grid
+from jax_models.training.grid_batches import PreparedGrid, rows_of
 from jax_models.training.heads import only_head
 from jax_models.training.loop import Plan, Progress, Record, fit
 from jax_models.training.losses import errors, weighted_loss
@@ -240,12 +239,6 @@ def labelled(
     shape = common_shape([*prepared, *held_out], settings.batch_structures)
     parts = fixed_batches(prepared, shape), fixed_batches(held_out, shape)
     return Labelled(elements, energies, structures, list(validation), prepared, held_out, shape, *parts)
-
-
-def rows_of(model: eqx.Module) -> Callable[..., Prepared]:
-    """What prepares a structure for ``model``: its atoms, or the points of a grid."""
-    spacing = Contract.of(model, ("H",), 1.0).spacing
-    return functools.partial(prepare_grid, spacing=spacing) if spacing else prepare
 
 
 def plan_of(settings: Settings, data: Labelled) -> Plan:
