@@ -121,4 +121,4 @@ def test_a_linear_readout_is_fitted_by_least_squares(teacher):
     found = train_linear(structures(truth, 2), linear, CUTOFF, Settings(ridge=1e-10)).potential
     errors = found.provenance["metrics"]["train"]
     assert found.contract.centers == "grid"
-    assert errors["energy_rmse"] < 1e-4 and errors["force_rmse"] < 1e-4 and errors["virial_rmse"] < 1e-4, errors
+    assert errors["energy_rmse"] < 1e-4 and errors["force_rmse"] < 1e-3 and errors["virial_rmse"] < 1e-3, errors
