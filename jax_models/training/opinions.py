@@ -100,8 +100,13 @@ def force_errors(t: Taught) -> Float[np.ndarray, "N K"]:
 
 
 def ranking(taught: Sequence[Taught]) -> list[int]:
-    """The teachers, closest to DFT first (median over the labelled structures)."""
-    errors = energy_errors([t for t in taught if t.labelled])
+    """The teachers, closest to DFT first: median over the labelled structures of the error in forces, without these in energy."""
+    labelled = [t for t in taught if t.labelled]
+    labelled = [t for t in labelled if not t.structure.isolated] or labelled
+    if any(t.structure.forces is None for t in labelled) or all(np.isnan(t.forces).all() for t in labelled):
+        errors = energy_errors(labelled)
+    else:
+        errors = np.array([np.sqrt(np.mean(force_errors(t) ** 2, axis=0)) for t in labelled])
     return np.argsort(np.median(errors, axis=0), kind="stable").tolist()
 
 
