@@ -35,7 +35,8 @@ def write_report(records: list[dict[str, Any]], docs: Path) -> None:
         for name in sorted(entry, key=_order):
             lines.append(_row(name, entry))
     (docs / "knowledge_results.md").write_text("\n".join(lines) + "\n")
-    save(_errors_plot(shown), str(docs / "knowledge.png"))
+    curves = {key: entry for key, entry in shown.items() if len({name.split()[0] for name in entry} - {"all"}) > 1}
+    save(_errors_plot(curves), str(docs / "knowledge.png"))
     choices = _choices(records)
     if choices:
         save(_choices_plot(choices), str(docs / "knowledge_choices.png"))
@@ -71,8 +72,13 @@ def _errors_plot(groups: dict[tuple, Entry]):
             if names:
                 values = [[1e3 * r["energy_mae"] for r in entry[n]] for n in names]
                 axes.errorbar([float(n.split()[0]) for n in names], [np.mean(v) for v in values], [np.std(v) for v in values], marker="o", capsize=3, label=strategy)
+        labels = sorted({float(n.split()[0]) for n in entry if not n.startswith("all")})
         axes.set(xscale="log", yscale="log", xlabel="DFT labels", ylabel="energy MAE, meV/atom", title=f"{key[0]}, {key[1]}, {MODES[key[2]]}")
         axes.title.set_fontsize(9)
+        axes.set_xticks(labels, [f"{n:g}" for n in labels])
+        axes.minorticks_off()
+        axes.set_yticks([v for v in (2, 3, 5, 7, 10, 20, 30, 50, 100) if axes.get_ylim()[0] < v < axes.get_ylim()[1]])
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.legend(fontsize=7)
     return figure
 
