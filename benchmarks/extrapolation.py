@@ -110,6 +110,7 @@ def vacancy_energies(potential: Potential, element: str) -> list[float]:
 
 
 def element_results(element: str, options: argparse.Namespace) -> dict:
+    """Everything about one element; silicon's vacancies and the band's images take most of the time."""
     started = time.perf_counter()
     structures = read_structures(options.data / f"mlearn/{element}_train.xyz.xz")
     fits = Fits([s for s in structures if s.group not in UNSEEN], *options.model_of, options.most, options.members)
@@ -122,6 +123,7 @@ def element_results(element: str, options: argparse.Namespace) -> dict:
     for name, parameters in fits.models.items():
         potential = fits.potential(parameters)
         result["constants"][name] = constants(potential, element)
+        print(f"  {element} {name}: {_numbers(result['constants'][name])}", flush=True)
         result["vacancy"][name] = vacancy_energies(potential, element) if options.vacancies else [float("nan")] * 2
     result["seconds"] = time.perf_counter() - started
     return result
