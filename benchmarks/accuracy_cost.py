@@ -21,9 +21,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 ONE_CORE = {"NPROC": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "JAX_PLATFORMS": "cpu"}
 SETS = {
-    "ethanol": ("molecules/ethanol_train.xyz.xz", "molecules/ethanol_test_MD.xyz.xz", 1, 5, 5.0),
-    "Si": ("mlearn/Si_train.xyz.xz", "mlearn/Si_test.xyz.xz", 2, 1, 5.0),
-    "water": ("water/water_train.xyz.xz", "water/water_valid.xyz.xz", 8, 4, 4.5),
+    "ethanol": ("molecules/ethanol_train.xyz.xz", "molecules/ethanol_test_MD.xyz.xz", 4, 10, 5.0),
+    "Si": ("mlearn/Si_train.xyz.xz", "mlearn/Si_test.xyz.xz", 4, 1, 5.0),
+    "water": ("water/water_train.xyz.xz", "water/water_valid.xyz.xz", 16, 8, 4.5),
 }
 """Training set, test set, the n of each, and the cutoff in Å."""
 MODELS = ("ace", "soap", "schnet", "painn", "mace")
