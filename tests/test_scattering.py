@@ -77,23 +77,19 @@ def test_settings_out_of_range():
 def test_a_cell_in_another_shape(scale):
     atoms = alloy()
     plain = features(atoms)
-    double = features(atoms * (1, 1, 2))
-    assert (np.abs(double / 2 - plain) / scale).max() < 0.1
     sheared = atoms.copy()
     sheared.set_cell(np.array([[1, 0, 0], [1, 1, 0], [0, -1, 1]]) @ atoms.cell.array)
-    error = np.abs(features(sheared) - plain) / scale
+    error = np.abs(features(sheared * (1, 1, 2)) / 2 - plain) / scale
     assert error.max() < 0.1 and np.median(error) < 3e-3
 
 
 def test_empty_space_counts_nothing():
     molecule = Atoms("NaCl", [[0, 0, 0], [0.3, 0.2, 2.4]])
-    settings = {"n_scales": 2, "orders": (1, 2)}
+    settings = {"n_scales": 2, "beta_0": 0.9, "ratio": 1.3, "orders": (1, 2)}
     free = features(molecule, **settings)
-    molecule.center(vacuum=11.0)
-    for periodic in (True, (True, False, False)):
-        molecule.pbc = periodic
-        boxed = features(molecule, **settings)
-        np.testing.assert_allclose(boxed, free, atol=0.01 * np.median(free), rtol=0.01)
+    molecule.center(vacuum=9.0)
+    molecule.pbc = True, False, True
+    np.testing.assert_allclose(features(molecule, **settings), free, atol=0.01 * np.median(free), rtol=0.01)
 
 
 def test_solid_harmonics_are_kymatios():
