@@ -61,7 +61,7 @@ class Scattering(eqx.Module):
     Example:
         >>> s = Scattering(("Si",), n_max=1, n_scales=2, orders=(1, 2), powers=(1, 2))
         >>> s.n_features, s.feature_names[-1]["scale2"]
-        (6, 1.2)
+        (6, 1.0)
     """
 
     weights: tuple[tuple[float, ...], ...] = eqx.field(static=True)
@@ -79,7 +79,7 @@ class Scattering(eqx.Module):
         "wavelet": ORBITAL,
         "n_max": 3,
         "l_max": 2,
-        "beta_0": 0.6,
+        "beta_0": 0.5,
         "n_scales": 3,
         "ratio": 2.0,
         "orders": (0, 1, 2),
@@ -87,7 +87,7 @@ class Scattering(eqx.Module):
         "channels": ("ones", "elements"),
         "pairs": "same",
         "smoothing": 0.1,
-        "tolerance": 0.03,
+        "tolerance": 0.1,
     }
     by_symbol: ClassVar[bool] = True
     whole_cell: ClassVar[bool] = True

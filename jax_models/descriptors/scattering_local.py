@@ -38,7 +38,7 @@ class LocalScattering(eqx.Module):
 
     Example:
         >>> LocalScattering(("Si",), 5.0).wavelets.scales
-        (0.6,)
+        (0.5, 1.0)
     """
 
     wavelets: Scattering
