@@ -240,7 +240,10 @@ def report(names) -> str:
                 features = Features(name, points, elements, SPACING if points == "grid" else None)
                 found, apart = invariances(features), told_apart(features, pairs)
                 # The same functions of the distance as from atoms, and more places to meet them.
-                order = smoothness(features) if points != "grid" else f"{order}, kinks at points" if has_kink(features) else order
+                if points == "atoms":
+                    order = smoothness(features)
+                elif points == "grid" and has_kink(features):
+                    order = f"{order}, kinks at points"
             cost, per_atom = microseconds(name, points)
             of = f" ({per_atom:.0f} points)" if points == "grid" else ""
             rival = f"{rivals[name]:.0f}" if name in rivals and points == "atoms" else ""

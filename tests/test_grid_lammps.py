@@ -75,6 +75,7 @@ def test_the_same_as_evaluate(potential, tmp_path, ranks):
         check(potential, tmp_path, *case)
 
 
+@pytest.mark.slow
 def test_energy_is_conserved_and_ranks_agree(potential, tmp_path):
     """Atoms that change ranks and cross faces, against one rank; the box is not at the origin."""
     potential.save(tmp_path / "grid.jaxff")
