@@ -182,7 +182,8 @@ def test_the_weight_is_chosen_by_validation():
 
 
 def test_an_interrupted_strategy_resumes_at_its_stage_to_the_same_numbers(tmp_path):
-    whole = run("both").potential
+    expected, seen = [], []
+    whole = run("both", progress=lambda r, n: expected.append((r["stage"], r["epoch"]))).potential
 
     def interrupt(record, epochs):
         if record["stage"] == "training" and record["epoch"] == 2:
@@ -190,10 +191,10 @@ def test_an_interrupted_strategy_resumes_at_its_stage_to_the_same_numbers(tmp_pa
 
     with pytest.raises(KeyboardInterrupt):
         run("both", checkpoint=tmp_path / "c", progress=interrupt)
-    seen = []
     resumed = run("both", checkpoint=tmp_path / "c", progress=lambda r, n: seen.append((r["stage"], r["epoch"]))).potential
     assert all(np.array_equal(a, b) for a, b in zip(numbers(whole), numbers(resumed), strict=True))
-    assert seen == [(stage, epoch) for stage in ("pretraining", "training") for epoch in (1, 2, 3, 4)]
+    assert seen == expected
+    assert {stage for stage, _ in seen} == {"pretraining", "training"}
 
 
 def test_what_a_strategy_lacks_is_said():

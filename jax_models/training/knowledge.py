@@ -203,16 +203,13 @@ def _weak(case: Case, begun: Begun, origin: dict[str, Any]) -> Training:
     weights = case.knowledge.weight
     chosen = weights[0]
     if len(weights) > 1:
-        trial = begun
+        part, trial = case, begun
         if not begun.data.validation:
-            trial = dataclasses.replace(case.begin(dataclasses.replace(case.settings, validation_fraction=SELECTION_HELD_OUT)), model=begun.model)
-            if not trial.data.validation:
-                raise DatasetError(
-                    f"{len(case.labelled)} labelled structures are too few to choose among knowledge.weight {list(weights)}: give one weight, or --valid"
-                )
+            part = _set_aside(case)
+            trial = dataclasses.replace(part.begin(case.settings), model=begun.model)
         found = {}
         for weight in weights:
-            found[weight] = _weak_run(case, trial, weight, f"weight-{weight:g}")
+            found[weight] = _weak_run(part, trial, weight, f"weight-{weight:g}")
         s = case.settings
         losses = {
             weight: loss_of(training.potential.provenance["metrics"]["validation"], s.energy_weight, s.force_weight, s.stress_weight)
@@ -226,6 +223,19 @@ def _weak(case: Case, begun: Begun, origin: dict[str, Any]) -> Training:
         training, choices = _weak_run(case, begun, chosen, "training")
     origin |= {"weight": chosen, "choices": choices}
     return training
+
+
+def _set_aside(case: Case) -> Case:
+    """With a part of the labelled structures for validation, whatever their groups: these may be too small to share."""
+    bound = [n for n, t in enumerate(case.labelled) if not t.structure.isolated]
+    if len(bound) < 1 / SELECTION_HELD_OUT:
+        raise DatasetError(
+            f"{len(bound)} labelled structures are too few to choose among knowledge.weight {list(case.knowledge.weight)}: give one weight, or --valid"
+        )
+    order = np.random.default_rng([case.settings.seed, 7]).permutation(bound)
+    held_out = set(order[: int(SELECTION_HELD_OUT * len(bound))].tolist())
+    kept, others = ([t for n, t in enumerate(case.labelled) if (n in held_out) is wanted] for wanted in (False, True))
+    return dataclasses.replace(case, labelled=kept, validation=others)
 
 
 def _weak_run(case: Case, begun: Begun, weight: float, stage: str) -> tuple[Training, dict[str, dict[str, dict[str, int]]]]:
