@@ -41,6 +41,19 @@ def bucket(n: int, multiple: int = 4) -> int:
     return size
 
 
+def check_finite(positions: Float[np.ndarray, "N 3"], cell: Float[np.ndarray, "3 3"]) -> None:
+    """Refuse positions or a cell (Å) with which nothing can be computed.
+
+    Raises:
+        StructureError: they are not finite; the text names the first such atom.
+    """
+    if not np.isfinite(positions).all():
+        atom = int(np.argwhere(~np.isfinite(positions))[0, 0])
+        raise StructureError(f"atom {atom} has a position that is not finite: {positions[atom]}")
+    if not np.isfinite(cell).all():
+        raise StructureError(f"the cell has entries that are not finite: {np.asarray(cell).tolist()}")
+
+
 def neighbor_pairs(
     positions: Float[np.ndarray, "N 3"],
     cell: Float[np.ndarray, "3 3"],
@@ -57,11 +70,7 @@ def neighbor_pairs(
     from vesin import NeighborList
 
     periodic = np.broadcast_to(np.asarray(periodic, bool), (3,))
-    if not np.isfinite(positions).all():
-        atom = int(np.argwhere(~np.isfinite(positions))[0, 0])
-        raise StructureError(f"atom {atom} has a position that is not finite: {positions[atom]}")
-    if not np.isfinite(cell).all():
-        raise StructureError(f"the cell has entries that are not finite: {np.asarray(cell).tolist()}")
+    check_finite(positions, cell)
     if len(positions) == 0:
         return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 3), np.int32)
     if periodic.any() and not periodic.all():

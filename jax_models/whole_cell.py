@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jax_models.descriptors.scattering_grid import Grid
 from jax_models.errors import StructureError
-from jax_models.neighborhood import bucket
+from jax_models.neighborhood import bucket, check_finite
 
 GAP = 1.6
 """Empty space along directions that are not periodic, in units of the widest wavelet's reach: there, both images' waves
@@ -39,11 +39,7 @@ def enclosing_cell(
         StructureError: positions or cell are not finite, or the periodic vectors span no area or volume.
     """
     periodic = np.broadcast_to(np.asarray(periodic, bool), (3,))
-    if not np.isfinite(positions).all():
-        atom = int(np.argwhere(~np.isfinite(positions))[0, 0])
-        raise StructureError(f"atom {atom} has a position that is not finite: {positions[atom]}")
-    if not np.isfinite(cell).all():
-        raise StructureError(f"the cell has entries that are not finite: {np.asarray(cell).tolist()}")
+    check_finite(positions, cell)
     cell = np.array(cell, float)
     normal = np.linalg.svd(cell[periodic])[2][periodic.sum() :] if periodic.any() else np.eye(3)
     for axis, direction in zip(np.flatnonzero(~periodic), normal, strict=True):

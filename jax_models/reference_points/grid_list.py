@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
 from jax_models.errors import StructureError
-from jax_models.neighborhood import Neighborhood
+from jax_models.neighborhood import Neighborhood, check_finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +107,7 @@ def grid_points(
     """
     positions, cell = np.asarray(positions, float), np.asarray(cell, float)
     periodic = np.broadcast_to(np.asarray(periodic, bool), (3,))
-    if not np.isfinite(positions).all():
-        atom = int(np.argwhere(~np.isfinite(positions))[0, 0])
-        raise StructureError(f"atom {atom} has a position that is not finite: {positions[atom]}")
-    if not np.isfinite(cell).all():
-        raise StructureError(f"the cell has entries that are not finite: {cell.tolist()}")
+    check_finite(positions, cell)
     steps, counts = grid_steps(cell, periodic, spacing, counts)
     inverse = np.linalg.inv(steps)
     reach = cutoff * np.linalg.norm(inverse, axis=0)  # in steps, along each of the three indices

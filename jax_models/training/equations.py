@@ -16,7 +16,7 @@ from jax_models.errors import ConfigError
 from jax_models.readouts import READOUTS
 from jax_models.training.batches import Batch, Prepared, common_shape
 from jax_models.training.grid_batches import GridBatch
-from jax_models.training.metrics import count, fixed_batches
+from jax_models.training.metrics import count, fixed_batches, summary
 from jax_models.training.settings import Settings
 
 DIRECTIONS = 32
@@ -192,10 +192,4 @@ def measured_by(found: Sequence[Equations], parameters: Float[np.ndarray, " P"])
         "force": [r[1 : 1 + e.n_forces] for r, e in zip(residuals, found, strict=True)],
         "virial": [r[1 + e.n_forces :] for r, e in zip(residuals, found, strict=True)],
     }
-    result = {}
-    for name, parts in kinds.items():
-        values = np.concatenate(parts)
-        if values.size:
-            result[f"{name}_rmse"] = float(np.sqrt(np.mean(values**2)))
-            result[f"{name}_mae"] = float(np.mean(np.abs(values)))
-    return result
+    return summary(kinds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import equinox as eqx
 import numpy as np
@@ -38,8 +38,13 @@ def measure(errors: Callable[[eqx.Module, Batch], Errors], model: eqx.Module, ba
             ("density", e.density, getattr(batch, "density_weight", e.density)),
         ):
             found[name].append(np.asarray(values, float)[weights > 0].ravel())
+    return summary(found)
+
+
+def summary(errors: Mapping[str, Sequence[np.ndarray]]) -> dict[str, float]:
+    """``NAME_rmse`` and ``NAME_mae`` of each kind that has any errors."""
     result = {}
-    for name, parts in found.items():
+    for name, parts in errors.items():
         values = np.concatenate(parts)
         if values.size:
             result[f"{name}_rmse"] = float(np.sqrt(np.mean(values**2)))

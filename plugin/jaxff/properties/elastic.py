@@ -8,8 +8,9 @@ import numpy as np
 from ase import Atoms, units
 from jaxtyping import Float
 
-from jax_models import ConfigError, StructureError
+from jax_models import ConfigError
 from jaxff.properties.relaxation import relax as relax_structure
+from jaxff.properties.relaxation import require_crystal
 from jaxff.properties.voigt import strain_of
 
 METHODS = ("autodiff", "stress")
@@ -73,8 +74,7 @@ def elastic_constants(
     potential = getattr(atoms.calc, "potential", None)
     if method == "autodiff" and potential is None:
         raise ConfigError("autodiff needs atoms with a JaxffCalculator; use method stress with another calculator")
-    if not (atoms.pbc.all() and atoms.cell.rank == 3):
-        raise StructureError("elastic constants need a crystal that is periodic in three directions")
+    require_crystal(atoms, "elastic constants need")
     reference = atoms.copy()
     reference.calc = atoms.calc
     if relax:

@@ -9,8 +9,8 @@ from ase import Atoms, units
 from ase.eos import EquationOfState as Fit
 from jaxtyping import Float
 
-from jax_models import ConfigError, ConvergenceError, StructureError
-from jaxff.properties.relaxation import relax
+from jax_models import ConfigError, ConvergenceError
+from jaxff.properties.relaxation import relax, require_crystal
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ def equation_of_state(atoms: Atoms, strain: float = 0.03, points: int = 11, fmax
         raise ConfigError(f"strain is {strain}; it must be between 0 and 0.2")
     if points < 5:
         raise ConfigError(f"points is {points}; four parameters need at least 5")
-    if not (atoms.pbc.all() and atoms.cell.rank == 3):
-        raise StructureError("an equation of state needs a crystal that is periodic in three directions")
+    require_crystal(atoms, "an equation of state needs")
     crystal = atoms.copy()
     crystal.calc = atoms.calc
     relax(crystal, fmax, cell=True)

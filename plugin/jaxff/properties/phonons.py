@@ -8,8 +8,8 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
-from jax_models import ConfigError, StructureError
-from jaxff.properties.relaxation import relax
+from jax_models import ConfigError
+from jaxff.properties.relaxation import relax, require_crystal
 from jaxff.properties.vacancy import repeats
 
 WIDTH = 10.0
@@ -81,8 +81,7 @@ def phonons(
     from phonopy import Phonopy
     from phonopy.structure.atoms import PhonopyAtoms
 
-    if not (atoms.pbc.all() and atoms.cell.rank == 3):
-        raise StructureError("phonons need a crystal that is periodic in three directions")
+    require_crystal(atoms, "phonons need")
     if repeat is not None and not (len(repeat) == 3 and all(isinstance(n, int) and n > 0 for n in repeat)):
         raise ConfigError(f"repeat is {repeat}; it must be three positive whole numbers")
     if not 0 < displacement < 0.5:

@@ -1,4 +1,4 @@
-"""Relaxation of atoms and cell with ASE's optimisers, or a clear word that it did not converge."""
+"""What properties start from: a crystal, its atoms and cell relaxed with ASE's optimisers, or a clear word why not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ from ase import Atoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import LBFGS
 
-from jax_models import ConvergenceError
+from jax_models import ConvergenceError, StructureError
+
+
+def require_crystal(atoms: Atoms, who: str) -> None:
+    """Refuse what has no lattice. ``who`` begins the message: "phonons need".
+
+    Raises:
+        StructureError: ``atoms`` are not periodic in three directions.
+    """
+    if not (atoms.pbc.all() and atoms.cell.rank == 3):
+        raise StructureError(f"{who} a crystal that is periodic in three directions")
 
 
 def relax(atoms: Atoms, fmax: float, cell: bool = False, steps: int = 1000) -> None:

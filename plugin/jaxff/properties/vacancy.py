@@ -11,7 +11,7 @@ from ase.geometry import find_mic, get_distances
 
 from jax_models import ConfigError, StructureError
 from jaxff.properties.barrier import Barrier, find_barrier
-from jaxff.properties.relaxation import relax
+from jaxff.properties.relaxation import relax, require_crystal
 from jaxff.properties.saddle import Saddle, curvatures
 
 WIDTH = 10.0
@@ -132,8 +132,7 @@ def _nearest(perfect: Atoms, site: int) -> int:
 
 
 def _check(crystal: Atoms, site: int, repeat: tuple[int, int, int] | None) -> None:
-    if not (crystal.pbc.all() and crystal.cell.rank == 3):
-        raise StructureError("a vacancy needs a crystal that is periodic in three directions")
+    require_crystal(crystal, "a vacancy needs")
     if len(set(crystal.numbers)) > 1:
         raise StructureError(
             f"{crystal.get_chemical_formula()} has several elements: what an atom that leaves it costs depends on where it goes; "
