@@ -55,17 +55,22 @@ class Element:
         self.test = read_structures(test)
         self.names = names_of(self.opinions)
 
+    def stripped(self, labels: int | None, seed: int) -> list[int]:
+        """The training frames that lose their DFT labels; more labels keep the frames that fewer do."""
+        order = np.random.default_rng([seed, 100]).permutation(len(self.structures))
+        return [] if labels is None else sorted(order[labels:].tolist())
+
     def parts(self, labels: int | None, mode: str, seed: int) -> tuple[list, list]:
-        """Labelled and unlabelled structures; the same few for every strategy and mode, and growing sets of them."""
+        """Labelled and unlabelled structures; the same few for every strategy and mode."""
         from jaxff.knowledge.taught import taught_of
 
-        kept = set(np.random.default_rng([seed, 100]).permutation(len(self.structures))[:labels].tolist())
+        stripped = set(self.stripped(labels, seed))
         parts: tuple[list, list] = [], []
         for number, (said, structure) in enumerate(zip(self.opinions, self.structures, strict=True)):
             bare = {} if mode == "forces" else {"forces": None, "virial": None}
-            if number not in kept:
+            if number in stripped:
                 bare = {"energy": np.nan, "forces": None, "virial": None}
-            parts[number not in kept].append(taught_of(said, dataclasses.replace(structure, **bare), self.names))
+            parts[number in stripped].append(taught_of(said, dataclasses.replace(structure, **bare), self.names))
         return parts
 
     def errors(self, potential: Any) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 
 import equinox as eqx
 import jax
@@ -13,7 +14,7 @@ from training_data import TINY, emt_structures
 
 from jax_models import ConfigError, DatasetError
 from jax_models.models import build
-from jax_models.training.alignment import aligned_references
+from jax_models.training.alignment import aligned_factor, aligned_references
 from jax_models.training.batches import common_shape, pack, prepare
 from jax_models.training.heads import Heads, only_head
 from jax_models.training.knowledge import train_with_knowledge
@@ -62,7 +63,7 @@ def numbers(potential):
 
 def test_teachers_are_brought_to_the_scale_of_dft():
     known, others = taught(8)
-    moved = aligned([*known, *others], ["Cu", "Au"], largest=200.0)
+    moved = aligned([*known, *others], ["Cu", "Au"], largest=200.0, scale=False)
     errors = energy_errors(moved[:8])
     expected = np.array([[0.0, 0.3] if t.structure.group == "strained" else [0.3, 0.0] for t in known])
     assert np.abs(errors[:, :2] - expected).max() < 0.1
@@ -70,10 +71,27 @@ def test_teachers_are_brought_to_the_scale_of_dft():
     assert ranking(moved)[2] == 2
     # One energy that diverged does not spoil the scale of the others.
     diverged = dataclasses.replace(known[0], energies=known[0].energies + [0.0, 1e7, 0.0])
-    again = energy_errors(aligned([diverged, *known[1:]], ["Cu", "Au"], largest=200.0))
+    again = energy_errors(aligned([diverged, *known[1:]], ["Cu", "Au"], largest=200.0, scale=False))
     assert np.isinf(again[0, 1]) and np.abs(again[1:, 1] - expected[1:, 1]).max() < 0.1
     exact = aligned_references(np.array([[4.0, 0.0], [3.0, 1.0]]), np.array([8.0, 5.0]))
     np.testing.assert_allclose(exact, [2.0, -1.0])
+
+
+def test_a_teacher_that_is_too_stiff_is_scaled_and_few_labels_do_not_mislead():
+    stiff = [
+        Taught(s, np.array([2.5 * s.energy + 3.0 * len(s), -s.energy]), np.stack([2.5 * s.forces] * 2, axis=1), np.stack([2.5 * s.virial] * 2))
+        for s in emt_structures(12)
+    ]
+    moved = aligned(stiff, ["Cu", "Au"], largest=200.0)
+    errors = energy_errors(moved)
+    assert errors[:, 0].max() < 1e-3 and np.isinf(errors[:, 1]).all(), "a teacher that has it the wrong way round is not listened to"
+    np.testing.assert_allclose(moved[0].forces[:, 0], moved[0].structure.forces, atol=0.02)
+    generator = np.random.default_rng(0)
+    counts, energies = np.ones((100, 6, 1)), generator.normal(size=(100, 6))
+    # Noise of half the energies' spread about a factor of 1: a ridge fit is closer to it than least squares.
+    found = [(aligned_factor(c, e, e + n) - 1.0, (e - e.mean()) @ n / np.sum((e - e.mean()) ** 2)) for c, e, n in zip(counts, energies, generator.normal(scale=0.5, size=(100, 6)), strict=True)]
+    ridge, plain = np.sqrt(np.mean(np.square(found), axis=0))
+    assert ridge < 0.9 * plain
 
 
 def test_one_trunk_gives_what_each_model_would():
@@ -107,7 +125,7 @@ def test_the_robust_loss_is_a_mean_square_that_forgets_outliers():
 @pytest.mark.parametrize("choice", ["structure", "environment"])
 def test_the_classifier_learns_whom_to_believe(choice):
     settings = dataclasses.replace(QUICK, epochs=30)
-    origin = run("weak", settings=settings, choice=choice, classifier_weight=1.0).potential.provenance["knowledge"]
+    origin = run("weak", settings=settings, choice=choice, classifier_weight=1.0, scale=False).potential.provenance["knowledge"]
     for part in ("right", "unlabelled"):
         for group in ("strained", "rattled"):
             counts = origin["choices"][part][group]
@@ -179,6 +197,10 @@ def test_the_weight_is_chosen_by_validation():
     losses = origin["validation_loss"]
     assert set(losses) == {"0.01", "100"}
     assert f"{origin['weight']:g}" == min(losses, key=losses.get)
+    stages = []
+    run("weak", weight=(0.0, 0.1), settings=dataclasses.replace(QUICK, epochs=5), progress=lambda r, n: stages.append((r["stage"], n)))
+    # Few labels: each is set aside once, in trainings that together are as long as one.
+    assert Counter(stages) == {("training", 5): 5} | {(f"weight-{w}-{fold}", 1): 1 for w in ("0", "0.1") for fold in range(5)}
 
 
 def test_an_interrupted_strategy_resumes_at_its_stage_to_the_same_numbers(tmp_path):

@@ -39,8 +39,10 @@ from jax_models.training.transfer import Pretraining
 from jax_models.training.weak import WeakSupervision
 
 PRETRAINING_HELD_OUT = 0.05
-SELECTION_HELD_OUT = 0.2
-"""Part of the labelled structures that chooses among weights where there are no validation data."""
+FOLDS = 5
+"""Parts of the labelled structures, one of which is set aside to choose among weights where there are no validation data."""
+FEW = 50
+"""With fewer labelled structures each part is set aside once: two structures of ten say too little."""
 
 
 def train_with_knowledge(
@@ -88,7 +90,8 @@ def train_with_knowledge(
         raise DatasetError(
             f"no labelled structure has an energy of the teachers {', '.join(names)}: run `jaxff label` on the labelled structures too"
         )
-    moved = aligned(everything, sorted({*elements, *(e for t in everything for e in t.structure.symbols)}), knowledge.largest)
+    known_elements = sorted({*elements, *(e for t in everything for e in t.structure.symbols)})
+    moved = aligned(everything, known_elements, knowledge.largest, knowledge.scale and knowledge.strategy != "delta")
     order = ranking(moved[: len(labelled)])
     names = [names[k] for k in order]
     standing = _standing(only(moved[: len(labelled)], order), names)
@@ -198,44 +201,56 @@ def _fine_tuned(case: Case, begun: Begun) -> Training:
 
 
 def _weak(case: Case, begun: Begun, origin: dict[str, Any]) -> Training:
-    """With each weight; the best on validation data. Without these, the weight is chosen with a part of the labelled
+    """With each weight; the best on validation data. Without these, the weight is chosen with parts of the labelled
     structures set aside, and then all of them are trained on."""
     weights = case.knowledge.weight
-    chosen = weights[0]
-    if len(weights) > 1:
-        part, trial = case, begun
-        if not begun.data.validation:
-            part = _set_aside(case)
-            trial = dataclasses.replace(part.begin(case.settings), model=begun.model)
-        found = {}
-        for weight in weights:
-            found[weight] = _weak_run(part, trial, weight, f"weight-{weight:g}")
-        s = case.settings
-        losses = {
-            weight: loss_of(training.potential.provenance["metrics"]["validation"], s.energy_weight, s.force_weight, s.stress_weight)
-            for weight, (training, _) in found.items()
-        }
-        chosen = min(losses, key=losses.get)
-        origin["validation_loss"] = {f"{weight:g}": loss for weight, loss in losses.items()}
     if len(weights) > 1 and begun.data.validation:
+        found = {weight: _weak_run(case, begun, weight, f"weight-{weight:g}") for weight in weights}
+        losses = {weight: _validation_loss(training) for weight, (training, _) in found.items()}
+        chosen = min(losses, key=losses.get)
         training, choices = found[chosen]
     else:
+        losses = _cross_validated(case, begun) if len(weights) > 1 else dict.fromkeys(weights, 0.0)
+        chosen = min(losses, key=losses.get)
         training, choices = _weak_run(case, begun, chosen, "training")
+    if len(weights) > 1:
+        origin["validation_loss"] = {f"{weight:g}": loss for weight, loss in losses.items()}
     origin |= {"weight": chosen, "choices": choices}
     return training
 
 
-def _set_aside(case: Case) -> Case:
+def _cross_validated(case: Case, begun: Begun) -> dict[float, float]:
+    """Loss of each weight on labelled structures set aside: of few labels each once, in trainings that are shorter for it."""
+    folds = _folds(case)
+    losses: dict[float, list[float]] = defaultdict(list)
+    for number, fold in enumerate(folds):
+        part = dataclasses.replace(fold, settings=_scaled(case.settings, 1 / len(folds)))
+        trial = dataclasses.replace(part.begin(part.settings), model=begun.model)
+        for weight in case.knowledge.weight:
+            training, _ = _weak_run(part, trial, weight, f"weight-{weight:g}-{number}")
+            losses[weight].append(_validation_loss(training))
+    return {weight: float(np.mean(of_folds)) for weight, of_folds in losses.items()}
+
+
+def _validation_loss(training: Training) -> float:
+    origin = training.potential.provenance
+    settings = origin["settings"]
+    return loss_of(origin["metrics"]["validation"], *(settings[f"{name}_weight"] for name in ("energy", "force", "stress")))
+
+
+def _folds(case: Case) -> list[Case]:
     """With a part of the labelled structures for validation, whatever their groups: these may be too small to share."""
     bound = [n for n, t in enumerate(case.labelled) if not t.structure.isolated]
-    if len(bound) < 1 / SELECTION_HELD_OUT:
+    if len(bound) < FOLDS:
         raise DatasetError(
             f"{len(bound)} labelled structures are too few to choose among knowledge.weight {list(case.knowledge.weight)}: give one weight, or --valid"
         )
     order = np.random.default_rng([case.settings.seed, 7]).permutation(bound)
-    held_out = set(order[: int(SELECTION_HELD_OUT * len(bound))].tolist())
-    kept, others = ([t for n, t in enumerate(case.labelled) if (n in held_out) is wanted] for wanted in (False, True))
-    return dataclasses.replace(case, labelled=kept, validation=others)
+    folds = []
+    for held_out in map(set, np.array_split(order, FOLDS)[: FOLDS if len(bound) < FEW else 1]):
+        kept, others = ([t for n, t in enumerate(case.labelled) if (n in held_out) is wanted] for wanted in (False, True))
+        folds.append(dataclasses.replace(case, labelled=kept, validation=others))
+    return folds
 
 
 def _weak_run(case: Case, begun: Begun, weight: float, stage: str) -> tuple[Training, dict[str, dict[str, dict[str, int]]]]:

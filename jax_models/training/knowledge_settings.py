@@ -20,7 +20,7 @@ class Knowledge:
 
     Example:
         >>> Knowledge("weak").weight
-        (0.001, 0.01, 0.1)
+        (0.0, 0.1, 1.0)
     """
 
     strategy: str = setting("none", "none, weak, transfer, both (transfer, then weak), or delta.", choices=STRATEGIES)
@@ -28,12 +28,13 @@ class Knowledge:
     forces: bool = setting(True, "Whether teachers' forces and stresses count, beside their energies.")
     choice: str = setting("structure", "What a teacher is chosen for: a structure, or each environment (by forces).", choices=("structure", "environment"))
     weight: tuple[float, ...] = setting(
-        (0.001, 0.01, 0.1), "Weight of the teachers' labels beside DFT's in weak supervision; of several the best in validation is taken."
+        (0.0, 0.1, 1.0), "Weight of the teachers' labels beside DFT's in weak supervision; of several the best in validation is taken."
     )
     fade: bool = setting(True, "Whether that weight falls to zero in the first half of the training, so that DFT has the last word; the paper's stays.")
     classifier_weight: float = setting(0.001, "Weight of the classifier's cross-entropy.", ge=0)
     none_above: float = setting(0.1, "No teacher is right about a structure if the best is off by more, eV/atom.", gt=0)
     none_above_force: float = setting(1.0, "The same for an environment, eV/Å.", gt=0)
+    scale: bool = setting(True, "Whether teachers' energies and forces are multiplied to come closest to DFT's energies, beside their zero; not for delta.")
     largest: float = setting(200.0, "A teacher's energy that is further off than this, eV/atom, is no label.", gt=0)
     pretraining: float = setting(1.0, "Length of the pretraining on teachers, in units of the training's.", gt=0)
     head: str = setting("best", "Head that fine-tuning starts from: that of the best teacher, or a new one.", choices=("best", "new"))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float
 
-from jax_models.training.alignment import aligned_references
+from jax_models.training.alignment import aligned_factor, aligned_references
 from jax_models.training.batches import Batch, Prepared, Shape, pack, prepare
 from jax_models.training.datasets import Structure
 
@@ -45,46 +45,54 @@ def only(taught: Sequence[Taught], teachers: Sequence[int]) -> list[Taught]:
     return [dataclasses.replace(t, energies=t.energies[chosen], forces=t.forces[:, chosen], virials=t.virials[chosen]) for t in taught]
 
 
-def aligned(taught: Sequence[Taught], elements: Sequence[str], largest: float) -> list[Taught]:
-    """Each teacher's energies with its reference energies made those of the labelled structures, by least squares.
+def aligned(taught: Sequence[Taught], elements: Sequence[str], largest: float, scale: bool = True) -> list[Taught]:
+    """Each teacher's energies with its reference energies, and its factor, made those of the labelled structures.
 
     Args:
-        largest: eV/atom; energies that are further off, after that, are no label, nor are the forces beside them.
+        largest: eV/atom; energies that are further off than this, after that, are no label, nor are the forces beside them.
+        scale: whether energies are multiplied too, and forces and virials with them.
     """
     counts = np.array([[t.structure.symbols.count(e) for e in elements] for t in taught], float)
     energies = np.array([t.energies for t in taught], float)
     # An isolated atom is the one place where methods differ by more than a constant an atom.
     labels = np.array([np.nan if t.structure.isolated else t.structure.energy for t in taught])
-    shifts = np.zeros_like(energies)
+    factors, shifts = np.ones(energies.shape[1]), np.zeros_like(energies)
     for k in range(energies.shape[1]):
         both = np.isfinite(labels) & np.isfinite(energies[:, k])
-        shifts[:, k] = counts @ _shift(counts[both], (labels - energies[:, k])[both], largest) if both.any() else 0.0
-    moved = energies + shifts
+        if both.any():
+            factors[k], references = _scale_and_references(counts[both], energies[both, k], labels[both], largest, scale)
+            shifts[:, k] = counts @ references
+    moved = energies * factors + shifts
     per_atom = moved / counts.sum(axis=1)[:, None]
     center = np.nanmedian(np.where(np.isfinite(labels), labels / counts.sum(axis=1), np.nan))
     wild = ~(np.abs(per_atom - center) <= largest)
     result = []
     for t, energy, bad in zip(taught, moved, wild, strict=True):
-        forces, virials = t.forces.copy(), t.virials.copy()
+        forces, virials = t.forces * factors[:, None], t.virials * factors[:, None, None]
         forces[:, bad], virials[bad] = np.nan, np.nan
         result.append(Taught(t.structure, np.where(bad, np.nan, energy), forces, virials))
     return result
 
 
-def _shift(counts: Float[np.ndarray, "B S"], difference: Float[np.ndarray, " B"], largest: float) -> Float[np.ndarray, " S"]:
-    """What to add to a teacher's energies, eV an atom of each element; not a number for one that is mostly wild.
+def _scale_and_references(
+    counts: Float[np.ndarray, "B S"], energies: Float[np.ndarray, " B"], labels: Float[np.ndarray, " B"], largest: float, scale: bool
+) -> tuple[float, Float[np.ndarray, " S"]]:
+    """A teacher's factor and what to add then, eV an atom of each element; not numbers for one that is mostly wild.
 
     The worst structure is left out until none is off by more than ``largest``: a single diverged energy would spoil a
-    least-squares fit for all.
+    least-squares fit for all. A teacher whose energies fall where DFT's rise has nothing to say.
     """
-    kept = np.arange(len(difference))
-    while len(kept) >= 0.5 * len(difference):
-        shift = aligned_references(counts[kept], difference[kept])
-        off = np.abs(difference[kept] - counts[kept] @ shift) / counts[kept].sum(axis=1)
+    kept = np.arange(len(labels))
+    while len(kept) >= 0.5 * len(labels):
+        shift = aligned_references(counts[kept], (labels - energies)[kept])
+        off = np.abs((labels - energies)[kept] - counts[kept] @ shift) / counts[kept].sum(axis=1)
         if off.max() <= largest:
-            return shift
+            factor = aligned_factor(counts[kept], energies[kept], labels[kept]) if scale else 1.0
+            if factor <= 0.0:
+                break
+            return factor, aligned_references(counts[kept], (labels - factor * energies)[kept])
         kept = np.delete(kept, off.argmax())
-    return np.full(counts.shape[1], np.nan)
+    return np.nan, np.full(counts.shape[1], np.nan)
 
 
 def energy_errors(taught: Sequence[Taught]) -> Float[np.ndarray, "B K"]:
