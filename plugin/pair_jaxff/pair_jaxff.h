@@ -72,6 +72,8 @@ class PairJaxff : public Pair {
   void require(int status);
   [[noreturn]] void stop(const std::string &message);
   void report(const std::string &text);
+  // Books the phases of one call of the model that began at gather, model and scatter, and end now.
+  void account(double gather, double model, double scatter, int compiled, double n_centers);
 
   JaxffTable *python = nullptr;
   JaxffModel model{};

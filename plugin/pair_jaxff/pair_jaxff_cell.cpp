@@ -103,13 +103,5 @@ void PairJaxff::compute_cell()
   if (vflag_global && comm->me == 0)
     for (int c = 0; c < 6; c++) virial[c] -= answer.virial[c] * energy_unit;
 
-  if (answer.compilations != compilations)
-    seconds_compile += t2 - t1;
-  else {
-    seconds_gather += t1 - t0;
-    seconds_model += t2 - t1;
-    seconds_scatter += MPI_Wtime() - t2;
-    evaluated += n_own;
-  }
-  compilations = answer.compilations;
+  account(t0, t1, t2, answer.compilations, n_own);
 }

@@ -56,17 +56,21 @@ void PairJaxff::compute_blocks()
     else
       scatter<double>(space, result);
 
-    double t3 = MPI_Wtime();
-    if (result.compilations != compilations)
-      seconds_compile += t2 - t1;
-    else {
-      seconds_gather += t1 - t0;
-      seconds_model += t2 - t1;
-      seconds_scatter += t3 - t2;
-      evaluated += block.n;
-    }
-    compilations = result.compilations;
+    account(t0, t1, t2, result.compilations, block.n);
   }
+}
+
+void PairJaxff::account(double gather, double model, double scatter, int compiled, double n_centers)
+{
+  if (compiled != compilations)
+    seconds_compile += scatter - model;
+  else {
+    seconds_gather += model - gather;
+    seconds_model += scatter - model;
+    seconds_scatter += MPI_Wtime() - scatter;
+    evaluated += n_centers;
+  }
+  compilations = compiled;
 }
 
 void PairJaxff::collect_centers()

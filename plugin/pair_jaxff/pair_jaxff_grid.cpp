@@ -43,15 +43,7 @@ void PairJaxff::compute_grid()
       scatter_points<float>(space, result);
     else
       scatter_points<double>(space, result);
-    if (result.compilations != compilations)
-      seconds_compile += t2 - t1;
-    else {
-      seconds_gather += t1 - t0;
-      seconds_model += t2 - t1;
-      seconds_scatter += MPI_Wtime() - t2;
-      evaluated += block.n;
-    }
-    compilations = result.compilations;
+    account(t0, t1, t2, result.compilations, block.n);
   }
   for (int i = 0; i < atom->nlocal; i++) {
     const int s = species[atom->type[i]];

@@ -86,15 +86,7 @@ void PairJaxff::compute_layers()
     std::swap(block, blocks[b]);
     compiled = result.compilations;
   }
-  if (compiled != compilations)
-    seconds_compile += t2 - t1;
-  else {
-    seconds_gather += t1 - t0;
-    seconds_model += t2 - t1;
-    seconds_scatter += MPI_Wtime() - t2;
-    evaluated += halo ? depth_end[0] : n_centers;
-  }
-  compilations = compiled;
+  account(t0, t1, t2, compiled, halo ? depth_end[0] : n_centers);
 }
 
 // Own atoms, then ghosts in the order of their depth: how many cutoffs away from an own atom, along neighbours.
