@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from jaxff.cli.options import Device, DeviceOption, JsonFile, PotentialFile, Precision, PrecisionOption
+from jaxff.cli.options import CrystalFile, Device, DeviceOption, JsonFile, PotentialFile, Precision, PrecisionOption
 
 
 class Method(StrEnum):
@@ -18,7 +17,7 @@ class Method(StrEnum):
 
 def elastic(
     potential: PotentialFile,
-    structure: Annotated[Path, typer.Argument(help="A crystal: .cif, .vasp, .xyz, anything that ASE reads.")],
+    structure: CrystalFile,
     json: JsonFile = None,
     precision: PrecisionOption = Precision.double,
     device: DeviceOption = Device.auto,

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from jaxff.cli.options import Device, DeviceOption, JsonFile, PlotFile, PotentialFile, Precision, PrecisionOption
+from jaxff.cli.options import (
+    CrystalFile,
+    Device,
+    DeviceOption,
+    JsonFile,
+    PlotFile,
+    PotentialFile,
+    Precision,
+    PrecisionOption,
+)
 
 
 def phonons(
     potential: PotentialFile,
-    structure: Annotated[Path, typer.Argument(help="A crystal: .cif, .vasp, .xyz, anything that ASE reads.")],
+    structure: CrystalFile,
     json: JsonFile = None,
     plot: PlotFile = None,
     repeat: Annotated[
