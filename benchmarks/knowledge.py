@@ -33,8 +33,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "schnet": {"name": "schnet", "n_atom_basis": 32, "n_interactions": 2},
 }
 CUTOFF = 5.0
-WEIGHT = 0.01
-"""Of the teachers' labels in weak supervision."""
+WEIGHT = 1.0
+"""Of the teachers' labels in weak supervision; the default chooses among several, at the cost of as many trainings."""
 
 
 class Element:

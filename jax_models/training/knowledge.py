@@ -91,7 +91,8 @@ def train_with_knowledge(
             f"no labelled structure has an energy of the teachers {', '.join(names)}: run `jaxff label` on the labelled structures too"
         )
     known_elements = sorted({*elements, *(e for t in everything for e in t.structure.symbols)})
-    moved = aligned(everything, known_elements, knowledge.largest, knowledge.scale and knowledge.strategy != "delta")
+    # Pretraining gains nothing from it (docs/knowledge.md), and a delta model is added to the teacher as it is.
+    moved = aligned(everything, known_elements, knowledge.largest, knowledge.scale and knowledge.weak)
     order = ranking(moved[: len(labelled)])
     names = [names[k] for k in order]
     standing = _standing(only(moved[: len(labelled)], order), names)

@@ -34,7 +34,7 @@ class Knowledge:
     classifier_weight: float = setting(0.001, "Weight of the classifier's cross-entropy.", ge=0)
     none_above: float = setting(0.1, "No teacher is right about a structure if the best is off by more, eV/atom.", gt=0)
     none_above_force: float = setting(1.0, "The same for an environment, eV/Å.", gt=0)
-    scale: bool = setting(True, "Whether teachers' energies and forces are multiplied to come closest to DFT's energies, beside their zero; not for delta.")
+    scale: bool = setting(True, "Whether teachers' energies and forces are multiplied to come closest to DFT's energies, beside their zero, in weak supervision.")
     largest: float = setting(200.0, "A teacher's energy that is further off than this, eV/atom, is no label.", gt=0)
     pretraining: float = setting(1.0, "Length of the pretraining on teachers, in units of the training's.", gt=0)
     head: str = setting("best", "Head that fine-tuning starts from: that of the best teacher, or a new one.", choices=("best", "new"))
