@@ -140,7 +140,15 @@ def run(options: argparse.Namespace) -> None:
 def report(options: argparse.Namespace) -> None:
     from knowledge_report import write_report
 
-    write_report([json.loads(line) for line in (options.out / "results.jsonl").read_text().splitlines()], options.docs)
+    lines = {name: (options.out / name).read_text().splitlines() for name in ("results.jsonl", "robustness.jsonl") if (options.out / name).exists()}
+    found = {name: [json.loads(line) for line in of_file] for name, of_file in lines.items()}
+    settings = {"models": "; ".join(f"{name}: {_settings_of(MODELS[name])}" for name in MODELS), "visits": options.visits, "weight": WEIGHT}
+    write_report(found["results.jsonl"], found.get("robustness.jsonl", []), settings, options.docs)
+
+
+def _settings_of(model: dict[str, Any]) -> str:
+    settings = model.get("descriptor", model)
+    return ", ".join(f"{key} {value}" for key, value in settings.items() if key != "name")
 
 
 def main() -> None:

@@ -12,7 +12,15 @@ MODES = {"energies": "energies only", "teacher_forces": "DFT energies, teachers'
 Entry = dict[str, list[dict[str, Any]]]
 
 
-def write_report(records: list[dict[str, Any]], docs: Path) -> None:
+STRATEGIES = ("baseline", "weak", "transfer", "both", "delta")
+COLOURS = dict(zip(STRATEGIES, ("black", "tab:orange", "tab:green", "tab:red", "tab:blue"), strict=True))
+SETTINGS = """
+Settings that are not the defaults: a small network ({models}), {visits:.0e} neighbours a training (twice as many in weak supervision, which
+is one training where transfer is two; never fewer than 20 passes over the data), and one weight for the teachers' labels, {weight:g},
+where the default chooses among 0, 0.1 and 1."""
+
+
+def write_report(records: list[dict[str, Any]], robustness: list[dict[str, Any]], settings: dict[str, Any], docs: Path) -> None:
     """docs/knowledge_results.md, knowledge.png and knowledge_choices.png."""
     from jaxff.plots import save
 
@@ -28,12 +36,14 @@ def write_report(records: list[dict[str, Any]], docs: Path) -> None:
         "",
         "Written by `python benchmarks/knowledge.py report`. Test errors (MAE), mean and standard deviation over the seeds; in brackets the",
         "change of the energy error against the baseline with the same labels, over the seeds that both have.",
+        *SETTINGS.format(**settings).split("\n"),
     ]
     shown = {key: entry for key, entry in groups.items() if set(MODES) & {key[2]} and any("baseline" not in name and "delta" not in name for name in entry)}
     for (element, model, mode), entry in sorted(shown.items(), key=lambda item: (item[0][1], item[0][0], list(MODES).index(item[0][2]))):
         lines += ["", f"## {element}, {model}, {MODES[mode]}", "", "| labels | strategy | energy, meV/atom | force, eV/Å | runs |", "|---|---|---|---|---|"]
         for name in sorted(entry, key=_order):
             lines.append(_row(name, entry))
+    lines += _robustness_table(robustness)
     (docs / "knowledge_results.md").write_text("\n".join(lines) + "\n")
     curves = {key: entry for key, entry in shown.items() if len({name.split()[0] for name in entry} - {"all"}) > 1}
     save(_errors_plot(curves), str(docs / "knowledge.png"))
@@ -44,7 +54,7 @@ def write_report(records: list[dict[str, Any]], docs: Path) -> None:
 
 def _order(name: str) -> tuple[float, int]:
     labels, strategy = name.split()
-    return float("inf") if labels == "all" else float(labels), ("baseline", "weak", "transfer", "both", "delta").index(strategy)
+    return float("inf") if labels == "all" else float(labels), STRATEGIES.index(strategy)
 
 
 def _row(name: str, entry: Entry) -> str:
@@ -61,50 +71,90 @@ def _row(name: str, entry: Entry) -> str:
     return f"| {labels} | {strategy} | {np.mean(energy):.1f} ± {np.std(energy):.1f}{change} | {np.mean(force):.3f} ± {np.std(force):.3f} | {len(runs)} |"
 
 
+def _robustness_table(found: list[dict[str, Any]]) -> list[str]:
+    if not found:
+        return []
+    lines = [
+        "",
+        "## Outside the training set",
+        "",
+        "`python benchmarks/knowledge_robustness.py`: the fraction of molecular dynamics runs that stay physical at two and three times the",
+        "highest temperature of the training data, and of atoms pushed at a neighbour that are repelled all the way to half of the bond.",
+        "",
+        "| element | labels | mode | strategy | 2x | 3x | repelled | runs |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for r in found:
+        element, _, mode, labels, strategy = r["key"]
+        lines.append(
+            f"| {element} | {labels} | {MODES[mode]} | {strategy} | {r['physical_at_2x']:.2f} ({2 * r['temperature']:.0f} K) "
+            f"| {r['physical_at_3x']:.2f} ({3 * r['temperature']:.0f} K) | {r['repulsive']:.2f} | {r['runs']} |"
+        )
+    return lines
+
+
 def _errors_plot(groups: dict[tuple, Entry]):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.2 * max(len(groups), 1), 3.4), layout="constrained")
+    columns = min(3, max(len(groups), 1))
+    rows = -(-max(len(groups), 1) // columns)
+    figure = Figure(figsize=(4.0 * columns, 3.2 * rows), layout="constrained")
     for number, (key, entry) in enumerate(groups.items(), 1):
-        axes = figure.add_subplot(1, len(groups), number)
-        for strategy in ("baseline", "weak", "transfer", "both", "delta"):
+        axes = figure.add_subplot(rows, columns, number)
+        for strategy in STRATEGIES:
             names = [n for n in sorted(entry, key=_order) if n.endswith(f" {strategy}") and not n.startswith("all")]
             if names:
                 values = [[1e3 * r["energy_mae"] for r in entry[n]] for n in names]
-                axes.errorbar([float(n.split()[0]) for n in names], [np.mean(v) for v in values], [np.std(v) for v in values], marker="o", capsize=3, label=strategy)
+                labels, means, spreads = [float(n.split()[0]) for n in names], [np.mean(v) for v in values], [np.std(v) for v in values]
+                axes.errorbar(labels, means, spreads, marker="o", markersize=4, linewidth=1.2, capsize=3, color=COLOURS[strategy], label=strategy)
         labels = sorted({float(n.split()[0]) for n in entry if not n.startswith("all")})
         axes.set(xscale="log", yscale="log", xlabel="DFT labels", ylabel="energy MAE, meV/atom", title=f"{key[0]}, {key[1]}, {MODES[key[2]]}")
         axes.title.set_fontsize(9)
         axes.set_xticks(labels, [f"{n:g}" for n in labels])
         axes.minorticks_off()
-        axes.set_yticks([v for v in (2, 3, 5, 7, 10, 20, 30, 50, 100) if axes.get_ylim()[0] < v < axes.get_ylim()[1]])
+        axes.set_yticks([v for v in (1, 2, 3, 5, 7, 10, 20, 30, 50, 100) if axes.get_ylim()[0] < v < axes.get_ylim()[1]])
         axes.yaxis.set_major_formatter("{x:g}")
         axes.legend(fontsize=7)
     return figure
 
 
-def _choices(records: list[dict[str, Any]]) -> dict[str, Counter]:
-    """How often the classifier chose each teacher for unlabelled structures, by family; of the element with most runs."""
-    elements = Counter(r["key"][1] for r in records if (r["knowledge"] or {}).get("choices"))
-    found: dict[str, Counter] = defaultdict(Counter)
+Choices = dict[str, dict[str, Counter]]
+
+
+def _choices(records: list[dict[str, Any]]) -> dict[str, tuple[Choices, Choices]]:
+    """For each element, by family: whom the classifier believes on unlabelled structures, and who is right on labelled ones."""
+    found: dict[str, tuple] = {}
     for record in records:
-        if elements and record["key"][1] == elements.most_common(1)[0][0] and (record["knowledge"] or {}).get("choices"):
-            for family, counts in record["knowledge"]["choices"]["unlabelled"].items():
-                found[family].update(counts)
+        choices = (record["knowledge"] or {}).get("choices")
+        if choices and record["key"][4] == "weak":
+            parts = found.setdefault(record["key"][1], (defaultdict(Counter), defaultdict(Counter)))
+            for part, name in zip(parts, ("unlabelled", "right"), strict=True):
+                for family, counts in choices[name].items():
+                    part[family].update(counts)
     return found
 
 
-def _choices_plot(choices: dict[str, Counter]):
+def _choices_plot(choices: dict[str, tuple[Choices, Choices]]):
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.5, 3.2), layout="constrained")
-    axes = figure.add_subplot()
-    families = sorted(choices)
-    bottom = np.zeros(len(families))
-    for teacher in sorted({t for counts in choices.values() for t in counts}):
-        share = np.array([choices[f][teacher] / choices[f].total() for f in families])
-        axes.bar(families, share, bottom=bottom, label=teacher)
-        bottom += share
-    axes.set(ylabel="share of unlabelled structures", title="whom the classifier believes")
-    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure = Figure(figsize=(5.2 * len(choices), 3.6), layout="constrained")
+    for number, (element, parts) in enumerate(sorted(choices.items()), 1):
+        axes = figure.add_subplot(1, len(choices), number)
+        families = sorted(set(parts[0]) | set(parts[1]))
+        teachers = sorted({t for part in parts for counts in part.values() for t in counts} - {"none"})
+        colours = {t: colormaps["tab10"](n) for n, t in enumerate(teachers)} | {"none": "lightgrey"}
+        for part, offset, hatch in zip(parts, (-0.2, 0.2), ("", "///"), strict=True):
+            bottom = np.zeros(len(families))
+            for teacher in (*teachers, "none"):
+                share = np.array([part[f][teacher] / max(part[f].total(), 1) for f in families])
+                axes.bar(
+                    np.arange(len(families)) + offset, share, 0.36, bottom=bottom, color=colours[teacher], hatch=hatch, edgecolor="white", linewidth=0.5,
+                    label=None if hatch or not (teacher != "none" or share.any()) else teacher,
+                )  # fmt: skip
+                bottom += share
+        axes.set_xticks(range(len(families)), families)
+        axes.set(ylabel="share of structures", ylim=(0, 1), title=f"{element}: believed (plain), right (hatched)")
+        axes.title.set_fontsize(10)
+        axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     return figure

@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=20)
     parser.add_argument("--mode", default="forces")
     parser.add_argument("--model", default="ace")
-    parser.add_argument("--strategies", nargs="*", default=["baseline", "transfer", "both"])
+    parser.add_argument("--strategies", nargs="*", default=["baseline", "weak", "transfer", "both"])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--visits", type=float, default=5e6)
@@ -86,7 +86,12 @@ def main() -> None:
     temperature = hottest(options.data / f"mlearn/{options.element}_train.xyz.xz")
     crystal = bulk(options.element, cubic=True)
     crystal *= 2 if len(crystal) == 8 else 3
+    results = options.out / "robustness.jsonl"
+    done = [json.loads(line)["key"] for line in results.read_text().splitlines()] if results.exists() else []
     for strategy in options.strategies:
+        key = [options.element, options.model, options.mode, options.labels, strategy]
+        if key in done:
+            continue
         dynamics, pushes = {2: [], 3: []}, []
         for seed in range(options.runs):
             potential = train_one(element, options.model, options.mode, options.labels, strategy, seed, options.visits)
@@ -97,13 +102,14 @@ def main() -> None:
             rattled.rattle(0.1, seed=seed)
             pushes += [repels(rattled, calculator, atom) for atom in range(0, len(rattled), 4)]
         found = {
-            "key": [options.element, options.model, options.mode, options.labels, strategy],
+            "key": key,
+            "runs": options.runs,
             "temperature": temperature,
             **{f"physical_at_{factor}x": float(np.mean(outcomes)) for factor, outcomes in dynamics.items()},
             "repulsive": float(np.mean(pushes)),
         }
         print(json.dumps(found), flush=True)
-        with (options.out / "robustness.jsonl").open("a") as file:
+        with results.open("a") as file:
             print(json.dumps(found), file=file)
 
 
