@@ -142,7 +142,7 @@ def report(options: argparse.Namespace) -> None:
 
     lines = {name: (options.out / name).read_text().splitlines() for name in ("results.jsonl", "robustness.jsonl") if (options.out / name).exists()}
     found = {name: [json.loads(line) for line in of_file] for name, of_file in lines.items()}
-    settings = {"models": "; ".join(f"{name}: {_settings_of(MODELS[name])}" for name in MODELS), "visits": options.visits, "weight": WEIGHT}
+    settings = {"models": "; ".join(f"{name}: {_settings_of(MODELS[name])}" for name in MODELS), "visits": 1e-6 * options.visits, "weight": WEIGHT}
     write_report(found["results.jsonl"], found.get("robustness.jsonl", []), settings, options.docs)
 
 

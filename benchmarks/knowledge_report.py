@@ -15,9 +15,9 @@ Entry = dict[str, list[dict[str, Any]]]
 STRATEGIES = ("baseline", "weak", "transfer", "both", "delta")
 COLOURS = dict(zip(STRATEGIES, ("black", "tab:orange", "tab:green", "tab:red", "tab:blue"), strict=True))
 SETTINGS = """
-Settings that are not the defaults: a small network ({models}), {visits:.0e} neighbours a training (twice as many in weak supervision, which
-is one training where transfer is two; never fewer than 20 passes over the data), and one weight for the teachers' labels, {weight:g},
-where the default chooses among 0, 0.1 and 1."""
+Settings that are not the defaults: small networks ({models}); {visits:.0f} million
+neighbours a training, twice as many in weak supervision, which is one training where transfer is two, and never fewer than 20 passes
+over the data; one weight for the teachers' labels, {weight:g}, where the default chooses among 0, 0.1 and 1."""
 
 
 def write_report(records: list[dict[str, Any]], robustness: list[dict[str, Any]], settings: dict[str, Any], docs: Path) -> None:
@@ -68,7 +68,13 @@ def _row(name: str, entry: Entry) -> str:
         if pairs:
             mine, baseline = np.mean(pairs, axis=0)
             change = f" ({100 * (mine / baseline - 1):+.0f} %)"
-    return f"| {labels} | {strategy} | {np.mean(energy):.1f} ± {np.std(energy):.1f}{change} | {np.mean(force):.3f} ± {np.std(force):.3f} | {len(runs)} |"
+    return f"| {labels} | {strategy} | {_with_spread(energy, 1)}{change} | {_with_spread(force, 3)} | {len(runs)} |"
+
+
+def _with_spread(values: list[float], digits: int) -> str:
+    """One run has no spread."""
+    spread = f" ± {np.std(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}"
 
 
 def _robustness_table(found: list[dict[str, Any]]) -> list[str]:
