@@ -27,6 +27,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 STRATEGIES = ("baseline", "weak", "transfer", "both", "delta")
+CHOSEN = "_chosen"
+"""After the name of a strategy: with the weight chosen by cross-validation, which is the default and takes four times as long."""
 MODES = ("energies", "teacher_forces", "forces")
 MODELS: dict[str, dict[str, Any]] = {
     "ace": {"descriptor": {"name": "ace", "n_channels": 8, "l_max": 2}},
@@ -99,11 +101,12 @@ def train_one(element: Element, model: str, mode: str, labels: int | None, strat
 
     labelled, unlabelled = element.parts(labels, mode, seed)
     # Weak supervision is one training where transfer is two: it gets the neighbours of both.
-    factor = 2 if strategy == "weak" else 1
+    factor = 2 if strategy.startswith("weak") else 1
     settings = Settings(seed=seed, neighbor_visits=factor * visits, validation_fraction=0.0)
     if strategy == "baseline":
         return train([t.structure for t in labelled], MODELS[model], CUTOFF, settings).potential
-    knowledge = Knowledge(strategy, forces=mode != "energies", weight=(WEIGHT,))
+    choice = {} if strategy.endswith(CHOSEN) else {"weight": (WEIGHT,)}
+    knowledge = Knowledge(strategy.removesuffix(CHOSEN), forces=mode != "energies", **choice)
     return train_with_knowledge(labelled, unlabelled, element.names, MODELS[model], CUTOFF, settings, knowledge).potential
 
 

@@ -12,12 +12,13 @@ MODES = {"energies": "energies only", "teacher_forces": "DFT energies, teachers'
 Entry = dict[str, list[dict[str, Any]]]
 
 
-STRATEGIES = ("baseline", "weak", "transfer", "both", "delta")
-COLOURS = dict(zip(STRATEGIES, ("black", "tab:orange", "tab:green", "tab:red", "tab:blue"), strict=True))
+STRATEGIES = ("baseline", "weak", "weak_chosen", "transfer", "both", "both_chosen", "delta")
+COLOURS = dict(zip(STRATEGIES, ("black", "tab:orange", "peru", "tab:green", "tab:red", "darkred", "tab:blue"), strict=True))
 SETTINGS = """
 Settings that are not the defaults: small networks ({models}); {visits:.0f} million
 neighbours a training, twice as many in weak supervision, which is one training where transfer is two, and never fewer than 20 passes
-over the data; one weight for the teachers' labels, {weight:g}, where the default chooses among 0, 0.1 and 1."""
+over the data; one weight for the teachers' labels, {weight:g}, except where it says that it was chosen among 0, 0.1 and 1 by
+cross-validation, as is the default."""
 
 
 def write_report(records: list[dict[str, Any]], robustness: list[dict[str, Any]], settings: dict[str, Any], docs: Path) -> None:
@@ -68,7 +69,7 @@ def _row(name: str, entry: Entry) -> str:
         if pairs:
             mine, baseline = np.mean(pairs, axis=0)
             change = f" ({100 * (mine / baseline - 1):+.0f} %)"
-    return f"| {labels} | {strategy} | {_with_spread(energy, 1)}{change} | {_with_spread(force, 3)} | {len(runs)} |"
+    return f"| {labels} | {strategy.replace('_chosen', ', weight chosen')} | {_with_spread(energy, 1)}{change} | {_with_spread(force, 3)} | {len(runs)} |"
 
 
 def _with_spread(values: list[float], digits: int) -> str:
@@ -112,7 +113,7 @@ def _errors_plot(groups: dict[tuple, Entry]):
             if names:
                 values = [[1e3 * r["energy_mae"] for r in entry[n]] for n in names]
                 labels, means, spreads = [float(n.split()[0]) for n in names], [np.mean(v) for v in values], [np.std(v) for v in values]
-                axes.errorbar(labels, means, spreads, marker="o", markersize=4, linewidth=1.2, capsize=3, color=COLOURS[strategy], label=strategy)
+                axes.errorbar(labels, means, spreads, marker="o", markersize=4, linewidth=1.2, capsize=3, color=COLOURS[strategy], label=strategy.replace('_', ', '))
         labels = sorted({float(n.split()[0]) for n in entry if not n.startswith("all")})
         axes.set(xscale="log", yscale="log", xlabel="DFT labels", ylabel="energy MAE, meV/atom", title=f"{key[0]}, {key[1]}, {MODES[key[2]]}")
         axes.title.set_fontsize(9)

@@ -150,6 +150,10 @@ class Case:
         by_identity = {id(t.structure): t for t in self.labelled}
         return [by_identity[id(s)] for s in begun.data.structures]
 
+    def heard(self) -> list[Taught]:
+        """The unlabelled structures that a teacher has labelled."""
+        return [t for t in self.unlabelled if np.isfinite(t.energies).any()]
+
     def files(self, stage: str) -> dict[str, Any]:
         """Checkpoint and progress of one stage."""
         told = None if self.progress is None else lambda record, epochs: self.progress({"stage": stage, **record}, epochs)
@@ -223,9 +227,11 @@ def _weak(case: Case, begun: Begun, origin: dict[str, Any]) -> Training:
 def _cross_validated(case: Case, begun: Begun) -> dict[float, float]:
     """Loss of each weight on labelled structures set aside: of few labels each once, in trainings that are shorter for it."""
     folds = _folds(case)
+    plan = _weak_plan(case, case.prepared(begun, case.training_part(begun)), case.prepared(begun, case.heard()))
+    epochs = max(1, plan.epochs // len(folds))
     losses: dict[float, list[float]] = defaultdict(list)
     for number, fold in enumerate(folds):
-        part = dataclasses.replace(fold, settings=_scaled(case.settings, 1 / len(folds)))
+        part = dataclasses.replace(fold, settings=dataclasses.replace(case.settings, epochs=epochs))
         trial = dataclasses.replace(part.begin(part.settings), model=begun.model)
         for weight in case.knowledge.weight:
             training, _ = _weak_run(part, trial, weight, f"weight-{weight:g}-{number}")
@@ -254,13 +260,16 @@ def _folds(case: Case) -> list[Case]:
     return folds
 
 
+def _weak_plan(case: Case, labelled: Sequence[PreparedOpinions], unlabelled: Sequence[PreparedOpinions]) -> Plan:
+    neighbors = sum(int(p.prepared.mask.sum()) for p in (*labelled, *unlabelled))
+    return Plan.of(case.settings, neighbors, any(p.prepared.forces is not None for p in labelled))
+
+
 def _weak_run(case: Case, begun: Begun, weight: float, stage: str) -> tuple[Training, dict[str, dict[str, dict[str, int]]]]:
     """One training, and which teacher its classifier believes, by the structures' group."""
     supervised = Supervised(begun.data, case.settings)
-    labelled = case.prepared(begun, case.training_part(begun))
-    unlabelled = case.prepared(begun, [t for t in case.unlabelled if np.isfinite(t.energies).any()])
-    neighbors = sum(int(p.prepared.mask.sum()) for p in (*labelled, *unlabelled))
-    plan = Plan.of(case.settings, neighbors, any(p.prepared.forces is not None for p in labelled))
+    labelled, unlabelled = (case.prepared(begun, part) for part in (case.training_part(begun), case.heard()))
+    plan = _weak_plan(case, labelled, unlabelled)
     objective = WeakSupervision(supervised, labelled, unlabelled, weight, plan.epochs, case.knowledge)
     k = len(case.names)
     heads = Heads.of(begun.model, k + 2)
