@@ -10,12 +10,15 @@ from conftest import make_potential
 from training_data import emt_frames, emt_structures
 
 from jax_models import ConfigError
+from jax_models.training.ensemble import members_of
 from jax_models.training.equations import parameters_of
+from jax_models.training.evidence import most_probable
 from jax_models.training.least_squares import cross_validated, folds_of, loss, triangle
 from jax_models.training.linear import train_linear
 from jax_models.training.problem import pose
 from jax_models.training.settings import Settings
 from jax_models.training.trainer import train
+from jaxff.training_plot import ridge_curve
 
 ARCHITECTURE = {"descriptor": {"name": "ace", "n_channels": 2, "n_radial": 3, "l_max": 1, "body_order": 3}}
 LINEAR = {**ARCHITECTURE, "readout": {"name": "linear"}}
@@ -75,7 +78,7 @@ def test_the_fit_is_the_minimum_and_the_ridge_is_chosen_by_left_out_data(structu
     losses = {record["ridge"]: record["validation_loss"] for record in result.history}
     assert losses[result.potential.provenance["ridge"]] == min(losses.values())
     # By hand, for one strength: fit without a fold, measure on it.
-    folds = folds_of([s.group for s in structures], 8, 0)
+    folds = folds_of(problem.kinds, 8)
     strength, expected = 1e-6, 0.0
     for fold in range(8):
         train = np.concatenate([r for r, f in zip(rows, folds, strict=True) if f != fold])
@@ -148,3 +151,37 @@ def test_jaxff_train_linear(tmp_path):
     log = (tmp_path / "cu.jaxff.log.jsonl").read_text().splitlines()
     assert len(log) > 10
     assert (tmp_path / "cu.jaxff.training.png").exists()
+
+
+def test_a_smooth_prior_finds_its_strengths_and_how_sure_it_is():
+    """Parameters drawn from one prior, labels with noise: the evidence prefers it, and the spread covers the truth."""
+    generator = np.random.default_rng(1)
+    names = [{"body_order": 2, "n": [n], "l": [0]} for n in range(30)] + [{"body_order": 3, "n": [n, n], "l": [2, 2]} for n in range(30)]
+    scale = np.array([1.0 + sum(name["n"]) + max(name["l"]) for name in names]) ** 2 / np.array([1.0] * 30 + [0.03] * 30)
+    truth = generator.normal(size=60) / scale
+    matrix = generator.normal(size=(50, 60))
+    rows = np.column_stack([matrix, np.ones(50), matrix @ truth + 0.7 + 1e-3 * generator.normal(size=50)])
+    found = most_probable(rows, 50, [*names, {"feature": None}])
+    best = max(found.path, key=lambda record: record["probability"])
+    assert best["smoothness"] == 2 and best["triplets"] in (0.1, 0.03)
+    assert found.parameters[-1] == pytest.approx(0.7, abs=0.01)
+    new = generator.normal(size=(200, 60))
+    misses = new @ (found.parameters[:-1] - truth)
+    assert np.std(misses) < 0.5 * np.std(new @ truth)
+    spread = np.std([new @ member[:-1] for member in found.draw(40)], axis=0)
+    assert 0.5 < np.sqrt(np.mean(misses**2)) / np.sqrt(np.mean(spread**2)) < 2
+
+
+def test_smooth_and_weighted_by_energy(structures):
+    """Through the trainer: members are kept, and structures far above the lowest count less."""
+    architecture = {"descriptor": {"name": "power_spectrum", "pair_n": 4, "triplet_n": 2, "l_max": 1}}
+    options = Settings(force_weight=0, stress_weight=0, prior="smooth", energy_range=0.03)
+    result = train_linear(structures, architecture, 4.0, options)
+    assert len(members_of(result.potential)) == 20
+    assert len(ridge_curve(result.history).axes[0].lines) == 3
+    problem = pose(structures, architecture, 4.0, options)
+    plain = pose(structures, architecture, 4.0, replace(options, energy_range=None))
+    factors = [a[0, -1] / b[0, -1] for a, b in zip(problem.rows(), plain.rows(), strict=True)]
+    np.testing.assert_allclose(factors, 1 / (1 + (plain.energies - plain.energies.min()) / 0.03), rtol=1e-6)
+    with pytest.raises(ConfigError, match="does not name its radial orders"):
+        train_linear(structures, ARCHITECTURE, 4.0, options)

@@ -10,11 +10,12 @@ from training_data import emt_frames, emt_structures
 
 from jax_models import ConfigError, Potential
 from jax_models.training.ensemble import members_of
-from jax_models.training.least_squares import loss
+from jax_models.training.least_squares import folds_of, loss
 from jax_models.training.select_features import select_features
 from jax_models.training.selection import METHODS, nested_error, orthogonal_least_squares, select, stable_order
 from jax_models.training.settings import Settings
 
+KINDS = [("a", float(n)) for n in np.random.default_rng(5).permutation(80)]
 TRUE = {3: 2.0, 17: -1.5, 29: 0.7}
 
 
@@ -30,7 +31,7 @@ def sparse():
 
 @pytest.mark.parametrize("method", [*METHODS, "stability"])
 def test_features_that_made_the_data_are_found(sparse, method):
-    found = select(sparse, ["a"] * 80, [39], method=method, most=20)
+    found = select(sparse, KINDS, [39], method=method, most=20)
     assert set(found.selected) >= {*TRUE, 39}
     assert set(found.order[:4]) == {*TRUE, 39}
     assert found.size <= 8
@@ -65,8 +66,8 @@ def test_what_is_only_noise_is_not_selected_again_and_again(sparse):
 def test_nested_error_is_that_of_new_data(sparse):
     generator = np.random.default_rng(1)
     noise = [np.append(row[0, :-1], generator.normal())[None] for row in sparse]
-    found = nested_error(noise, ["a"] * 80, [39], most=20)
-    chosen = select(noise, ["a"] * 80, [39], most=20)
+    found = nested_error(noise, KINDS, [39], most=20)
+    chosen = select(noise, KINDS, [39], most=20)
     fitted = np.sqrt(sum(loss(row, chosen.parameters) for row in noise))
     spread = np.std([row[0, -1] for row in noise]) * np.sqrt(80)
     assert found["error"] > 0.95 * spread  # pure noise cannot be predicted, whatever was selected
@@ -106,11 +107,21 @@ def _parameters(potential):
     return parameters_of(potential.model)
 
 
+def test_what_is_left_out_asks_for_extrapolation():
+    """Of a trajectory a run of energies, the hottest together; small families go round."""
+    energies = np.random.default_rng(0).permutation(32)
+    kinds = [("md", float(e)) for e in energies] + [(f"slab {n}", 0.0) for n in range(8)]
+    folds = folds_of(kinds, 8)
+    assert {int(f) for f, e in zip(folds, energies, strict=False) if e >= 28} == {7}
+    assert sorted(folds[32:]) == list(range(8))
+    assert (np.bincount(folds) == 5).all()
+
+
 def test_a_method_that_is_not_there():
     with pytest.raises(ConfigError, match="no selection method 'magic'; choose from ols, omp, lasso, stability"):
-        select([np.ones((1, 3))] * 4, ["a"] * 4, method="magic")
+        select([np.ones((1, 3))] * 4, [("a", 0.0)] * 4, method="magic")
     with pytest.raises(ConfigError, match="1 is too few"):
-        select([np.ones((1, 3))], ["a"])
+        select([np.ones((1, 3))], [("a", 0.0)])
 
 
 def test_jaxff_select_features(tmp_path):

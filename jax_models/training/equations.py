@@ -122,6 +122,10 @@ def _differentiated(model: eqx.Module, derivatives: bool) -> Callable[[Batch], t
     def compute(model, batch):
         predict = _predictions if derivatives else _energies
         zero = jnp.zeros(n_parameters)
+        if not derivatives:
+            # There are fewer energies than parameters: backwards, a batch's features are computed once.
+            energies = jax.jacrev(lambda parameters: predict(with_parameters(model, parameters), batch)[0])(zero)
+            return predict(with_parameters(model, zero), batch), [energies.T]
         padded = -(-n_parameters // at_once) * at_once
         directions = jnp.eye(padded, n_parameters).reshape(-1, at_once, n_parameters)
 

@@ -74,17 +74,29 @@ class Validated:
     """For each strength tried: ``ridge``, ``training_loss`` and ``validation_loss`` (sums of squares over all rows)."""
 
 
-def folds_of(groups: Sequence[str], n_folds: int, seed: int) -> np.ndarray:
-    """A fold for each structure, at random, every group spread over all folds.
+def folds_of(kinds: Sequence[tuple[str, float]], n_folds: int) -> np.ndarray:
+    """A fold for each structure, so that what is left out asks for extrapolation.
+
+    Snapshots of one trajectory resemble each other: left out at random, they are predicted by any model that fits the rest. Here
+    each fold has of every family a run of neighbouring energies, one the coldest and one the hottest.
+
+    Args:
+        kinds: family and energy (eV/atom) of each structure; see `Problem.kinds`.
+        n_folds: how many; a family smaller than that is in as many folds as it has members.
 
     Example:
-        >>> np.bincount(folds_of(["a"] * 6 + ["b"] * 3, 3, seed=0)).tolist()
-        [3, 3, 3]
+        >>> folds_of([("md", -1.0), ("md", -4.0), ("md", -3.0), ("md", -2.0), ("slab", 0.0)], 2).tolist()
+        [1, 0, 0, 1, 0]
     """
-    generator = np.random.default_rng([seed, 3])
-    order = np.concatenate([generator.permutation([i for i, g in enumerate(groups) if g == name]) for name in sorted(set(groups))])
-    folds = np.empty(len(groups), int)
-    folds[order.astype(int)] = np.arange(len(groups)) % n_folds
+    folds, start = np.empty(len(kinds), int), 0
+    for family in sorted({name for name, _ in kinds}):
+        members = sorted((i for i, (name, _) in enumerate(kinds) if name == family), key=lambda i: kinds[i][1])
+        if len(members) >= n_folds:
+            folds[members] = np.arange(len(members)) * n_folds // len(members)
+        else:
+            # Small families go round: else all single structures were in the first fold.
+            folds[members] = (start + np.arange(len(members))) % n_folds
+            start += len(members)
     return folds
 
 

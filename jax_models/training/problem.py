@@ -29,7 +29,7 @@ from jax_models.training.equations import (
 from jax_models.training.grid_batches import rows_of
 from jax_models.training.losses import errors
 from jax_models.training.metrics import fixed_batches, measure
-from jax_models.training.normalise import normalised
+from jax_models.training.normalise import SMALLEST, normalised
 from jax_models.training.settings import Settings
 from jax_models.training.whole_cell_equations import PreparedCell, cell_equations, normalised_cells, prepare_cell
 
@@ -67,10 +67,24 @@ class Problem:
         weights = [{"element": e, "feature": n, **name} for e in elements for n, name in enumerate(feature_names(self.model))]
         return weights + [{"element": e, "feature": None} for e in elements]
 
+    @property
+    def energies(self) -> Float[np.ndarray, " M"]:
+        """Each structure's energy without those of its atoms, eV/atom."""
+        index = {e: n for n, e in enumerate(self.contract.elements)}
+        return np.array([(s.energy - sum(self.references[index[e]] for e in s.symbols)) / len(s) for s in self.structures])
+
+    @property
+    def kinds(self) -> list[tuple[str, float]]:
+        """Family (group and composition) and energy of each structure, for `folds_of`."""
+        families = [" ".join([s.group, *(f"{e}{s.symbols.count(e)}" for e in sorted(set(s.symbols)))]) for s in self.structures]
+        return list(zip(families, self.energies.tolist(), strict=True))
+
     def rows(self) -> Iterator[Float[np.ndarray, "R P+1"]]:
         """Each structure's weighted equations, the targets as last column."""
-        for found in self.equations():
-            yield found.weighted(*self.weights)
+        above, width = self.energies - self.energies.min(), self.settings.energy_range
+        factors = np.ones(len(above)) if width is None else 1.0 / (1.0 + above / width)
+        for factor, found in zip(factors, self.equations(), strict=True):
+            yield factor * found.weighted(*self.weights)
 
     def potential(
         self, parameters: Float[np.ndarray, " P"], origin: dict[str, Any], validation: Sequence[Structure] | None = None
@@ -128,7 +142,9 @@ def _of_environments(structures, model, elements, references, cutoff, settings):
     prepared = prepared_of(structures)
     weights = row_weights(prepared, settings)
     with jax.enable_x64(True):
-        model = normalised(model, fixed_batches(prepared, common_shape(prepared, 4)))
+        # A smooth prior weighs features by their orders: all of them are then in units of their own spread.
+        smallest = (0.0, 1e-8) if settings.prior == "smooth" else SMALLEST
+        model = normalised(model, fixed_batches(prepared, common_shape(prepared, 4)), smallest)
     return model, weights, lambda: equations(model, prepared, weights[1] > 0, weights[2] > 0), metrics
 
 

@@ -77,13 +77,13 @@ def select_features(
     for number, rows in enumerate(problem.rows()):
         parts.append(triangle([unit * rows], n_columns))
         progress and progress(number + 1, len(problem.structures))
-    groups = [s.group for s in problem.structures]
+    kinds = problem.kinds
     kept = problem.bias_indices
     options = {"method": method, "most": most}
-    selection = select(parts, groups, kept, seed=settings.seed, **options)
+    selection = select(parts, kinds, kept, seed=settings.seed, **options)
     drawn = [selection.parameters]
     if members > 1:
-        drawn = [m.parameters for m in ensemble(parts, groups, kept, members, seed=settings.seed, **options)]
+        drawn = [m.parameters for m in ensemble(parts, kinds, kept, members, seed=settings.seed, **options)]
     frequency = stable_order(parts, np.array(kept), selection.size, settings.seed)[1]
     names = problem.parameter_names
     report = {
@@ -91,7 +91,7 @@ def select_features(
         "size": selection.size,
         "ridge": selection.strength,
         "path": selection.path,
-        "nested": nested_error(parts, groups, kept, seed=settings.seed, **options),
+        "nested": nested_error(parts, kinds, kept, seed=settings.seed, **options),
         "selected": [{**names[i], "frequency": float(frequency[i]), "parameter": float(selection.parameters[i])} for i in selection.selected],
         "ensemble_sizes": [int(np.count_nonzero(m)) for m in drawn] if members > 1 else [],
     }
@@ -103,14 +103,14 @@ def select_features(
 
 
 def ensemble(
-    parts: Sequence[Rows], groups: Sequence[str], kept: Sequence[int], members: int, *, seed: int = 0, **options: Any
+    parts: Sequence[Rows], kinds: Sequence[tuple[str, float]], kept: Sequence[int], members: int, *, seed: int = 0, **options: Any
 ) -> list[Selection]:
     """Selections on random parts of the data, each with its own features and size."""
     generator = np.random.default_rng([seed, 5])
     result = []
     for _ in range(members):
         chosen = generator.choice(len(parts), max(round(SHARE * len(parts)), 2), replace=False)
-        result.append(select([parts[i] for i in chosen], [groups[i] for i in chosen], kept, seed=int(generator.integers(2**31)), **options))
+        result.append(select([parts[i] for i in chosen], [kinds[i] for i in chosen], kept, seed=int(generator.integers(2**31)), **options))
     return result
 
 

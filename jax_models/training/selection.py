@@ -127,17 +127,17 @@ class Selection:
 
 
 def select(
-    parts: Sequence[Rows], groups: Sequence[str], kept: Sequence[int] = (), *, method: str = "ols", most: int = 200, seed: int = 0
+    parts: Sequence[Rows], kinds: Sequence[tuple[str, float]], kept: Sequence[int] = (), *, method: str = "ols", most: int = 200, seed: int = 0
 ) -> Selection:
     """Order the parameters, and choose how many by cross-validation over structures.
 
     Args:
         parts: each structure's weighted equations, the target as last column.
-        groups: kind of each structure; every kind is spread over the folds.
+        kinds: family and energy of each structure, which folds are made by; see `folds_of`.
         kept: parameters that are always in (biases).
         method: ``ols``, ``omp``, ``lasso`` or ``stability``.
         most: largest number of parameters.
-        seed: of folds and sub-samples.
+        seed: of sub-samples.
 
     Raises:
         ConfigError: an unknown method, or fewer than two structures.
@@ -146,7 +146,7 @@ def select(
     if len(parts) < 2:
         raise ConfigError(f"features are selected on structures that are left out in turn: {len(parts)} is too few")
     kept = np.array(kept, int)
-    folds = folds_of(groups, min(FOLDS, len(parts)), seed)
+    folds = folds_of(kinds, min(FOLDS, len(parts)))
     sizes = sizes_up_to(min(most, parts[0].shape[1] - 1), len(kept))
     n_folds = int(folds.max()) + 1
     found = np.full((n_folds, len(sizes), len(STRENGTHS)), np.inf)
@@ -183,18 +183,18 @@ def select(
 
 
 def nested_error(
-    parts: Sequence[Rows], groups: Sequence[str], kept: Sequence[int] = (), *, folds: int = 5, seed: int = 0, **options: Any
+    parts: Sequence[Rows], kinds: Sequence[tuple[str, float]], kept: Sequence[int] = (), *, folds: int = 5, seed: int = 0, **options: Any
 ) -> dict[str, Any]:
     """The error of the whole procedure, selection and choice of size included, on structures it never saw.
 
     Returns:
         ``error`` (as in `Selection.path`), each outer fold's ``errors`` and the ``features`` it chose.
     """
-    outer = folds_of(groups, min(folds, len(parts)), seed + 1)
+    outer = folds_of(kinds, min(folds, len(parts)))
     squares, sizes, counts = [], [], []
     for fold in range(int(outer.max()) + 1):
         inner = [n for n, f in enumerate(outer) if f != fold]
-        chosen = select([parts[n] for n in inner], [groups[n] for n in inner], kept, seed=seed, **options)
+        chosen = select([parts[n] for n in inner], [kinds[n] for n in inner], kept, seed=seed, **options)
         held_out = np.concatenate([parts[n] for n in np.flatnonzero(outer == fold)])
         squares.append(loss(held_out, chosen.parameters))
         sizes.append(chosen.size)

@@ -36,6 +36,17 @@ class Settings:
     ridge: float | None = setting(
         None, "Ridge strength of the linear method, of the largest eigenvalue; null: the one that cross-validates best.", ge=0
     )
+    prior: str = setting(
+        "ridge",
+        "Of the linear method. ridge: all features alike, its strength the one that predicts left-out structures best. smooth: "
+        "grows with radial orders and degrees; all its strengths by the evidence (Bayesian model average).",
+        choices=("ridge", "smooth"),
+    )
+    energy_range: float | None = setting(
+        None,
+        "Of the linear method: an error so far above the lowest energy, eV/atom, counts half, at twice as far a third; null: all alike.",
+        gt=0,
+    )
     seed: int = setting(0, "Seeds the parameters, the validation split and the order of the batches.", ge=0)
     epochs: int | None = setting(
         None, "Passes over the data; null: as many as make `neighbor_visits`, between 20 and 1000.", ge=1

@@ -39,7 +39,7 @@ def describe(
 
     Args:
         structures: ASE atoms, or a list of them; their own cells and periodicity count.
-        descriptor: ``ace``, ``acsf``, ``chebyshev``, ``gmp``, ``mbtr``, ``mbtr_global``, ``scattering``, ``soap``, ...
+        descriptor: ``ace``, ``acsf``, ``chebyshev``, ``gmp``, ``mbtr``, ``mbtr_global``, ``power_spectrum``, ``scattering``, ``soap``, ...
         r_cut: Å. For descriptors that DScribe has, its meaning and its defaults are DScribe's, and so are the numbers:
             SOAP's atoms count beyond r_cut as far as their Gaussians reach in. 5 if neither this nor ``cutoff`` is given.
         cutoff: Å. The descriptor as a potential of this cutoff has it: its defaults, fading out smoothly.

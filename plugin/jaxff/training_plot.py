@@ -30,9 +30,19 @@ def training_curve(history: list[dict[str, Any]]) -> Figure:
 
 
 def ridge_curve(history: list[dict[str, Any]]) -> Figure:
-    """Loss on the data fitted, and on the parts left out in turn, against the strength of the ridge penalty."""
+    """Loss on the data fitted, and on the parts left out in turn, against the strength of the ridge penalty; of a smooth
+    prior, the evidence against the part of triplets, a line for each power of the orders."""
     figure = Figure(figsize=(4.6, 3.4), layout="constrained")
     axes = figure.add_subplot()
+    if "log_evidence" in history[0]:
+        for power in sorted({record["smoothness"] for record in history}):
+            line = [r for r in history if r["smoothness"] == power]
+            axes.plot([r["triplets"] for r in line], [r["log_evidence"] for r in line], "o-", markersize=3, label=f"smoothness {power}")
+        axes.set_xscale("log")
+        axes.set_xlabel("part of triplets")
+        axes.set_ylabel("log evidence")
+        axes.legend()
+        return figure
     strengths = [record["ridge"] for record in history]
     for key, label in (("training_loss", "fitted"), ("validation_loss", "left out")):
         axes.plot(strengths, [record[key] for record in history], "o-", markersize=3, label=label)

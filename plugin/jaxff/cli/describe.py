@@ -13,7 +13,7 @@ def describe(
         list[Path], typer.Argument(metavar="STRUCTURES...", help="Files of any format that ASE reads.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The .npz file to write.")],
-    descriptor: Annotated[str, typer.Option(help="ace, acsf, chebyshev, gmp, mbtr, mbtr_global, scattering, soap, ...")] = "soap",
+    descriptor: Annotated[str, typer.Option(help="ace, acsf, chebyshev, gmp, mbtr, mbtr_global, power_spectrum, scattering, soap, ...")] = "soap",
     set_: Annotated[
         list[str] | None,
         typer.Option(
