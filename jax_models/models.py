@@ -80,8 +80,9 @@ class PointDescriptor(eqx.Module):
         return self.inner.n_features
 
 
-VOLUME = 20.0
-"""Å^3 in which a grid's readout speaks of 1 eV: about an atom's, so that training starts where it does for atoms."""
+VOLUME = 2.0
+"""Å^3 in which a grid's readout speaks of 1 eV. A tenth of an atom's volume, because structures differ far less than points
+do: with 20 the energy error of GMP on 8 structures of mlearn Si was 91 meV/atom after 60 epochs, with 1 to 4 it is 30."""
 
 
 class PointModel(LocalModel):
