@@ -254,7 +254,7 @@ def plot(results: dict, table: dict, path: Path) -> None:
         ax.set_title(element)
         ax.set_ylim(0, 2.2)
     axes[0].set_ylabel("elastic constant / DFT")
-    axes[-1].legend(fontsize="small")
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize="small", loc="outside right center")
     figure.savefig(path, dpi=120)
 
 
