@@ -35,10 +35,10 @@ DESCRIPTORS = {
 }  # fmt: skip
 EPOCHS = {8: 60, 32: 40, 128: 20}
 """By the number of structures."""
-EPOCHS_OF_POINTS = 150
+EPOCHS_OF_POINTS = 100
 """Of the comparison of atoms, bonds and a grid."""
 DEAREST = "mbtr"
-"""Some ten times dearer than the others: not trained on 128 structures."""
+"""Ten times and more dearer than the others: trained on 8 structures only."""
 
 
 def tasks() -> list[dict]:
@@ -46,7 +46,7 @@ def tasks() -> list[dict]:
     found = [{"set": "Si", "size": 8, "descriptor": "gmp", "points": p, "epochs": EPOCHS_OF_POINTS} for p in ("atoms", "bonds", "grid")]
     for size in (32, 8, 128):
         found += [{"set": s, "size": size, "descriptor": d, "points": "atoms", "epochs": EPOCHS[size]} for s in SETS for d in DESCRIPTORS]
-    found = [task for task in found if (task["descriptor"], task["size"]) != (DEAREST, 128)]
+    found = [task for task in found if task["descriptor"] != DEAREST or task["size"] == 8]
     return found
 
 
