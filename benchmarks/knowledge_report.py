@@ -119,7 +119,7 @@ def _errors_plot(groups: dict[tuple, Entry]):
         axes.title.set_fontsize(9)
         axes.set_xticks(labels, [f"{n:g}" for n in labels])
         axes.minorticks_off()
-        axes.set_yticks([v for v in (1, 2, 3, 5, 7, 10, 20, 30, 50, 100) if axes.get_ylim()[0] < v < axes.get_ylim()[1]])
+        axes.set_yticks([v for v in (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100) if axes.get_ylim()[0] < v < axes.get_ylim()[1]])
         axes.yaxis.set_major_formatter("{x:g}")
         axes.legend(fontsize=7)
     return figure

@@ -53,6 +53,7 @@ def taught(labelled, count=24):
 def run(strategy, labelled=8, settings=QUICK, architecture=TINY, **more):
     known, others = taught(labelled)
     weight = more.pop("weight", (0.1,))
+    more.setdefault("scale", False)  # what is off by as much as the energies differ has no scale
     keywords = {key: more.pop(key) for key in ("checkpoint", "progress", "validation", "start") if key in more}
     return train_with_knowledge(known, others, NAMES, architecture, CUTOFF, settings, Knowledge(strategy, weight=weight, **more), **keywords)
 
@@ -125,7 +126,7 @@ def test_the_robust_loss_is_a_mean_square_that_forgets_outliers():
 @pytest.mark.parametrize("choice", ["structure", "environment"])
 def test_the_classifier_learns_whom_to_believe(choice):
     settings = dataclasses.replace(QUICK, epochs=30)
-    origin = run("weak", settings=settings, choice=choice, classifier_weight=1.0, scale=False).potential.provenance["knowledge"]
+    origin = run("weak", settings=settings, choice=choice, classifier_weight=1.0).potential.provenance["knowledge"]
     for part in ("right", "unlabelled"):
         for group in ("strained", "rattled"):
             counts = origin["choices"][part][group]
@@ -149,7 +150,7 @@ def test_energies_alone_are_enough():
     known, others = taught(8)
     bare = [dataclasses.replace(t, structure=dataclasses.replace(t.structure, forces=None, virial=None)) for t in known]
     for strategy in ("weak", "transfer"):
-        knowledge = Knowledge(strategy, forces=False, weight=(0.1,))
+        knowledge = Knowledge(strategy, forces=False, weight=(0.1,), scale=False)
         found = train_with_knowledge(bare, others, NAMES, TINY, CUTOFF, QUICK, knowledge).potential.provenance["metrics"]["train"]
         assert set(found) == {"energy_rmse", "energy_mae"}
 
@@ -201,6 +202,16 @@ def test_the_weight_is_chosen_by_validation():
     run("weak", weight=(0.0, 0.1), settings=dataclasses.replace(QUICK, epochs=5), progress=lambda r, n: stages.append((r["stage"], n)))
     # Few labels: each is set aside once, in trainings that together are as long as one.
     assert Counter(stages) == {("training", 5): 5} | {(f"weight-{w}-{fold}", 1): 1 for w in ("0", "0.1") for fold in range(5)}
+
+
+def test_teachers_whose_expected_error_is_too_large_are_not_heard():
+    origin = run("weak", scale=True, none_above=1e-4).potential.provenance["knowledge"]
+    assert origin["weight"] == 0.0 and "choices" not in origin
+    known, others = taught(8)
+    heard = [aligned([*known, *others], ["Cu", "Au"], 200.0, uncertain=limit) for limit in (np.inf, 0.5, 1e-4)]
+    spoken = [sum(np.isfinite(t.energies[:2]).sum() for t in all_of_them[8:]) for all_of_them in heard]
+    assert spoken[0] == 2 * len(others) >= spoken[1] > spoken[2] == 0
+    assert all(np.isfinite(t.energies[:2]).all() for t in heard[2][:8]), "on labelled structures they are judged"
 
 
 def test_an_interrupted_strategy_resumes_at_its_stage_to_the_same_numbers(tmp_path):

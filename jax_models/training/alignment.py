@@ -24,7 +24,7 @@ def aligned_references(counts: Float[np.ndarray, "B S"], difference: Float[np.nd
         difference: eV, of each structure: one method's energy less the other's.
 
     Example:
-        >>> aligned_references(np.array([[2.0, 1.0], [0.0, 2.0]]), np.array([7.0, 6.0])).tolist()
+        >>> aligned_references(np.array([[2.0, 1.0], [0.0, 2.0]]), np.array([7.0, 6.0])).round(9).tolist()
         [2.0, 3.0]
     """
     sizes = counts.sum(axis=1)
@@ -57,3 +57,32 @@ def aligned_factor(counts: Float[np.ndarray, "B S"], energies: Float[np.ndarray,
         return 1.0
     variance = np.sum((label - (energy @ label) / spread * energy) ** 2) / free
     return float(1.0 + energy @ (label - energy) / (spread + variance / FACTOR_SPREAD**2))
+
+
+def aligned_error(
+    counts: Float[np.ndarray, "B S"], energies: Float[np.ndarray, " B"], labels: Float[np.ndarray, " B"]
+) -> Float[np.ndarray, " B"]:
+    """Standard error of aligned energies, eV/atom: how far they are from the labels, and how far beyond these they reach.
+
+    That of a prediction by linear regression: a factor fitted to cold crystals says little about a hot liquid.
+
+    Args:
+        counts: atoms of each element in each structure.
+        energies: eV, aligned.
+        labels: eV, the other method's; not a number where there is none.
+
+    Example:
+        >>> energies, labels = np.array([0.0, 1.0, 2.0, 3.0, 30.0]), np.array([0.1, 0.9, 1.9, 3.1, np.nan])
+        >>> aligned_error(np.ones((5, 1)), energies, labels).round(1).tolist()
+        [0.2, 0.2, 0.2, 0.2, 1.8]
+    """
+    sizes = counts.sum(axis=1)
+    design = np.column_stack([counts, energies]) / sizes[:, None]
+    known = np.isfinite(labels) & np.isfinite(energies)
+    free = known.sum() - np.linalg.matrix_rank(design[known])
+    if free < 1:
+        return np.zeros(len(sizes))
+    variance = np.sum(((labels - energies) / sizes)[known] ** 2) / free
+    # Of an energy that is not a number the error is none either.
+    leverage = np.einsum("bi,ij,bj->b", design, np.linalg.pinv(design[known].T @ design[known]), design)
+    return np.sqrt(variance * (1.0 + leverage))

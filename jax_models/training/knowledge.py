@@ -92,7 +92,8 @@ def train_with_knowledge(
         )
     known_elements = sorted({*elements, *(e for t in everything for e in t.structure.symbols)})
     # Pretraining gains nothing from it (docs/knowledge.md), and a delta model is added to the teacher as it is.
-    moved = aligned(everything, known_elements, knowledge.largest, knowledge.scale and knowledge.weak)
+    scale = knowledge.scale and knowledge.weak
+    moved = aligned(everything, known_elements, knowledge.largest, scale, knowledge.none_above if scale else np.inf)
     order = ranking(moved[: len(labelled)])
     names = [names[k] for k in order]
     standing = _standing(only(moved[: len(labelled)], order), names)
@@ -112,9 +113,13 @@ def train_with_knowledge(
             why = "knowledge.forces is false" if bare is None else f"{bare} has none"
             raise DatasetError(f"knowledge.choice environment judges teachers by forces, but {why}; use structure")
     begun = case.begin(settings)
-    if knowledge.transfer:
+    # Weak supervision may find no teacher good enough to be heard.
+    heard = bool(case.heard()) or not knowledge.weak
+    if knowledge.transfer and heard:
         begun = _pretrained(case, begun, origin)
-    training = _weak(case, begun, origin) if knowledge.weak else _fine_tuned(case, begun)
+    if not heard:
+        origin["weight"] = 0.0
+    training = _weak(case, begun, origin) if knowledge.weak and heard else _fine_tuned(case, begun)
     return dataclasses.replace(
         training, potential=dataclasses.replace(training.potential, provenance={**training.potential.provenance, **(provenance or {}), "knowledge": origin})
     )
@@ -173,7 +178,7 @@ class Case:
 def _pretrained(case: Case, begun: Begun, origin: dict[str, Any]) -> Begun:
     """With the trunk, and if so wished the head, of a network trained on every teacher."""
     settings = case.settings
-    taught = [t for t in (*case.training_part(begun), *case.unlabelled) if np.isfinite(t.energies).any()]
+    taught = [t for t in (*case.training_part(begun), *case.heard()) if np.isfinite(t.energies).any()]
     members = case.prepared(begun, taught)
     order = np.random.default_rng([settings.seed, 6]).permutation(len(members))
     n = max(1, round(PRETRAINING_HELD_OUT * len(members)))

@@ -32,7 +32,9 @@ class Knowledge:
     )
     fade: bool = setting(True, "Whether that weight falls to zero in the first half of the training, so that DFT has the last word; the paper's stays.")
     classifier_weight: float = setting(0.001, "Weight of the classifier's cross-entropy.", ge=0)
-    none_above: float = setting(0.1, "No teacher is right about a structure if the best is off by more, eV/atom.", gt=0)
+    none_above: float = setting(
+        0.05, "No teacher is right about a structure if the best is off by more, or one's expected error is larger, eV/atom.", gt=0
+    )
     none_above_force: float = setting(1.0, "The same for an environment, eV/Å.", gt=0)
     scale: bool = setting(True, "Whether teachers' energies and forces are multiplied to come closest to DFT's energies, beside their zero, in weak supervision.")
     largest: float = setting(200.0, "A teacher's energy that is further off than this, eV/atom, is no label.", gt=0)

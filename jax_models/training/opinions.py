@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float
 
-from jax_models.training.alignment import aligned_factor, aligned_references
+from jax_models.training.alignment import aligned_error, aligned_factor, aligned_references
 from jax_models.training.batches import Batch, Prepared, Shape, pack, prepare
 from jax_models.training.datasets import Structure
 
@@ -45,12 +45,13 @@ def only(taught: Sequence[Taught], teachers: Sequence[int]) -> list[Taught]:
     return [dataclasses.replace(t, energies=t.energies[chosen], forces=t.forces[:, chosen], virials=t.virials[chosen]) for t in taught]
 
 
-def aligned(taught: Sequence[Taught], elements: Sequence[str], largest: float, scale: bool = True) -> list[Taught]:
+def aligned(taught: Sequence[Taught], elements: Sequence[str], largest: float, scale: bool = True, uncertain: float = np.inf) -> list[Taught]:
     """Each teacher's energies with its reference energies, and its factor, made those of the labelled structures.
 
     Args:
         largest: eV/atom; energies that are further off than this, after that, are no label, nor are the forces beside them.
         scale: whether energies are multiplied too, and forces and virials with them.
+        uncertain: eV/atom; where DFT has no label, energies of a larger standard error than this are none either.
     """
     counts = np.array([[t.structure.symbols.count(e) for e in elements] for t in taught], float)
     energies = np.array([t.energies for t in taught], float)
@@ -66,6 +67,10 @@ def aligned(taught: Sequence[Taught], elements: Sequence[str], largest: float, s
     per_atom = moved / counts.sum(axis=1)[:, None]
     center = np.nanmedian(np.where(np.isfinite(labels), labels / counts.sum(axis=1), np.nan))
     wild = ~(np.abs(per_atom - center) <= largest)
+    if np.isfinite(uncertain):
+        bare = np.array([not t.labelled for t in taught])
+        for k in range(energies.shape[1]):
+            wild[:, k] |= bare & (aligned_error(counts, np.where(wild[:, k], np.nan, moved[:, k]), labels) > uncertain)
     result = []
     for t, energy, bad in zip(taught, moved, wild, strict=True):
         forces, virials = t.forces * factors[:, None], t.virials * factors[:, None, None]
