@@ -144,6 +144,7 @@ def page(rows: list[dict], path: Path) -> None:
 def plots(rows: list[dict], folder: Path) -> list[str]:
     """Errors against structures, cost against error, and GMP's convergence from its three kinds of points: lines for the page."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     colors = {d: f"C{n}" for n, d in enumerate(DESCRIPTORS)}
     sets = [s for s in SETS if any(r["set"] == s for r in rows)]
@@ -162,9 +163,18 @@ def plots(rows: list[dict], folder: Path) -> list[str]:
         column[0].set(title=which, xscale="log", yscale="log")
         column[1].set(xlabel="training structures", xscale="log", yscale="log")
         column[2].set(xlabel="µs an atom", xscale="log", yscale="log")
+        for axis in column:
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter(NullFormatter())
+            axis.xaxis.set_minor_formatter(NullFormatter())
+        for axis in column[:2]:
+            axis.set_xticks(list(EPOCHS), list(EPOCHS))
+        column[2].xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        column[2].xaxis.set_major_formatter("{x:g}")
     for row, label in zip(axes, ("energy, meV/atom", "force, eV/Å", "force, eV/Å (32 structures)"), strict=True):
         row[0].set_ylabel(label)
-    axes[0, 0].legend(fontsize="small")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(colors))
     figure.savefig(folder / "learning_curves.png", dpi=90)
 
     figure = Figure(figsize=(7, 3.2), layout="constrained")
@@ -176,6 +186,7 @@ def plots(rows: list[dict], folder: Path) -> list[str]:
             right.plot(epochs, [e["force_rmse"] for e in r["course"]], label=r["points"])
     left.set(xscale="log", yscale="log", xlabel="epoch", ylabel="energy, meV/atom", title="gmp, 8 structures of Si")
     right.set(xscale="log", yscale="log", xlabel="epoch", ylabel="force, eV/Å")
+    right.yaxis.set_minor_formatter("{x:.1f}")
     left.legend()
     figure.savefig(folder / "reference_points.png", dpi=90)
     return [
