@@ -32,6 +32,8 @@ SETTINGS = {
     "mbtr": {"geometry": {"function": "cosine"}, "grid": {"min": -1.0, "max": 1.0, "sigma": 0.15, "n": 16},
              "weighting": {"function": "unity"}},
 }  # fmt: skip
+FINER = {"scattering": 0.4}
+"""Å between the points of a grid where `SPACING` is too coarse for a descriptor."""
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "degenerate" / "degenerate_pairs.xyz.xz"
 MARKS = "<!-- benchmarks/descriptor_checks.py -->", "<!-- end of benchmarks/descriptor_checks.py -->"
 
@@ -43,7 +45,7 @@ class Features:
         settings = {"name": name, **SETTINGS.get(name, {})}
         reference = {"name": points} | ({"spacing": spacing} if spacing else {})
         model = build({"descriptor": settings, "reference_points": reference}, elements, CUTOFF)
-        self.points, self.elements, self.spacing = points, elements, spacing or SPACING
+        self.points, self.elements, self.spacing = points, elements, spacing or FINER.get(name, SPACING)
         self.n_features = model.descriptor.n_features
 
         def rows(nb):
@@ -178,7 +180,7 @@ def microseconds(name: str, points: str) -> tuple[float, float]:
     atoms.rattle(0.05, seed=0)
     features, species = Features(name, points, ("Si",)), np.zeros(len(atoms), np.int32)
     if points == "grid":
-        nb = grid_points(atoms.positions, atoms.cell.array, True, SPACING, CUTOFF).neighborhood(
+        nb = grid_points(atoms.positions, atoms.cell.array, True, FINER.get(name, SPACING), CUTOFF).neighborhood(
             atoms.positions, atoms.cell.array, species, np.float32
         )
     else:
@@ -237,7 +239,7 @@ def report(names) -> str:
                    for e in (("Si",), ("Si", "O"), ("Si", "O", "Al", "H"))]  # fmt: skip
         for points in POINTS:
             with jax.enable_x64(True):
-                features = Features(name, points, elements, SPACING if points == "grid" else None)
+                features = Features(name, points, elements, FINER.get(name, SPACING) if points == "grid" else None)
                 found, apart = invariances(features), told_apart(features, pairs)
                 # The same functions of the distance as from atoms, and more places to meet them.
                 if points == "atoms":
