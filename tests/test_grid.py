@@ -13,7 +13,7 @@ from conftest import make_potential
 from test_reference_points import CELL, POSITIONS, SMALL, SYMBOLS
 
 from jax_models import ConfigError, Contract, Potential, StructureError
-from jax_models.models import build
+from jax_models.models import VOLUME, build
 from jax_models.neighborhood import Neighborhood
 from jax_models.reference_points.grid_list import grid_points, grid_steps
 from jaxff import JaxffCalculator
@@ -62,7 +62,7 @@ def test_energy_is_the_integral_over_the_cell(potential):
             features = (model.descriptor.inner(nb) - model.feature_mean) * model.feature_scale
             return model.readout(features, jnp.zeros(len(nb.species), jnp.int32))
 
-        total = float(jnp.sum(density(nb) - density(nowhere))) / 20.0 * abs(np.linalg.det(CELL)) / np.prod(counts)
+        total = float(jnp.sum(density(nb) - density(nowhere))) / VOLUME * abs(np.linalg.det(CELL)) / np.prod(counts)
     assert abs(total) > 0.01
     np.testing.assert_allclose(learned(potential.evaluate(POSITIONS, CELL, True, SYMBOLS)), total, rtol=1e-9)
 

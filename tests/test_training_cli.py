@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -69,7 +70,7 @@ def test_train_writes_potential_log_and_plot(frames, tmp_path):
 
 def test_killed_training_goes_on_where_it_was(frames, tmp_path):
     write(tmp_path / "cuau.xyz", frames)
-    arguments = ["train", "cuau.xyz", "--epochs", 400, "--set", "training.patience=1", *SMALL]
+    arguments = ["train", "cuau.xyz", "--epochs", 1000, "--set", "training.patience=1", *SMALL]
     whole = jaxff(*arguments, "--out", "whole.jaxff", folder=tmp_path)
     assert whole.returncode == 0, whole.stderr
     command = [sys.executable, "-m", "jaxff.cli.app", *map(str, arguments), "--out", "part.jaxff"]
@@ -78,13 +79,18 @@ def test_killed_training_goes_on_where_it_was(frames, tmp_path):
     while not log.exists() or log.read_text().count("\n") < 50:
         assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) != 0
+    # Python drops an interrupt that falls into a finalizer: as a person would, press again.
+    for _ in range(30):
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(2)
+            break
+    assert process.returncode not in (0, None)
     assert not (tmp_path / "part.jaxff").exists()
     done = log.read_text().count("\n")
     resumed = jaxff(*arguments, "--out", "part.jaxff", folder=tmp_path)
     assert "resuming" in resumed.stdout
-    assert 50 <= done < log.read_text().count("\n") == 400
+    assert 50 <= done < log.read_text().count("\n") == 1000
     assert (tmp_path / "part.jaxff").read_bytes() == (tmp_path / "whole.jaxff").read_bytes()
 
 
