@@ -1,11 +1,13 @@
 """Accuracy against cost of local and message-passing models: a plot and a table.
 
-    python benchmarks/accuracy_cost.py --out FOLDER [--sets Si ethanol water] [--models ace soap schnet painn mace] [--visits 3e6] [--plot FILE.png]
+    python benchmarks/accuracy_cost.py --out FOLDER [--sets Si ethanol water] [--models ace soap schnet painn mace]
+    [--visits 3e6] [--plot FILE.png]
 
 Each model is trained by `jaxff train` with its default settings on every n-th structure of the training set (mlearn Si,
-ethanol, water) and tested by `jaxff evaluate` on every n-th of the test set. All trainings have one budget: ``--visits``
-neighbours seen, but at least 20 epochs. The cost is the processor time of a force call in ASE, per atom, of the set's own structures, in single
-precision on one core. What FOLDER already holds is not trained again: an interrupted run goes on where it was.
+ethanol, water) and tested by `jaxff evaluate` on every n-th of the test set. All trainings have one budget:
+``--visits`` neighbours seen, but at least 20 epochs. The cost is the processor time of a force call in ASE, per atom,
+of the set's own structures, in single precision on one core. What FOLDER already holds is not trained again: an
+interrupted run goes on where it was.
 """
 
 from __future__ import annotations
@@ -121,7 +123,9 @@ def main() -> None:
                 results[key] = train_and_test(name, model, options.out, options.data, options.visits)
                 kept.write_text(json.dumps(results, indent=1) + "\n")
             found = results[key]
-            errors = f"{found['energy_rmse_mev_per_atom']:.2f} meV/atom | {found['force_rmse_ev_per_angstrom']:.3f} eV/Å"
+            errors = (
+                f"{found['energy_rmse_mev_per_atom']:.2f} meV/atom | {found['force_rmse_ev_per_angstrom']:.3f} eV/Å"
+            )
             print(f"| {name} | {model} | {errors} | {found['us_per_atom']:.0f} µs |", flush=True)
     if options.plot:
         plot(results, options.plot)

@@ -2,10 +2,10 @@
 
     python benchmarks/densities.py [--seeds 2] [--steps 1000] [--sizes 1 3 9 27] [--json FILE] [--plot FILE]
 
-The answer is known: atoms are Gaussian electron densities, their superposition n(r) has the energy of a local functional,
-e(n) = C_F n^(5/3) - C_X n^(4/3) (Thomas-Fermi kinetic and Dirac exchange energy densities, in eV and Å), integrated on a
-fine grid. The model sees the grid's points through GMP and knows nothing of that functional. It is trained either on
-each structure's total energy, or on the density at the points as well; both count in eV/atom.
+The answer is known: atoms are Gaussian electron densities, their superposition n(r) has the energy of a local
+functional, e(n) = C_F n^(5/3) - C_X n^(4/3) (Thomas-Fermi kinetic and Dirac exchange energy densities, in eV and Å),
+integrated on a fine grid. The model sees the grid's points through GMP and knows nothing of that functional. It is
+trained either on each structure's total energy, or on the density at the points as well; both count in eV/atom.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def electron_density(positions, cell, counts) -> np.ndarray:
 
 def structures(number: int, seed: int) -> list:
     """Rattled and strained 4-atom cells of aluminium, labelled with energy and energy density."""
-    from jax_models.training.datasets import Structure
+    from jax_models.training.data.structures import Structure
 
     generator, found = np.random.default_rng(seed), []
     for index in range(number):
@@ -55,20 +55,30 @@ def structures(number: int, seed: int) -> list:
         density = C_F * n ** (5 / 3) - C_X * n ** (4 / 3)
         energy = density.mean() * abs(np.linalg.det(cell))
         found.append(
-            Structure(positions, cell, np.ones(3, bool), ("Al",) * 4, energy, density=density[::3, ::3, ::3], name=f"{seed}-{index}")
+            Structure(
+                positions,
+                cell,
+                np.ones(3, bool),
+                ("Al",) * 4,
+                energy,
+                density=density[::3, ::3, ::3],
+                name=f"{seed}-{index}",
+            )
         )
     return found
 
 
 def error(train_on: str, size: int, seed: int, steps: int, test: list) -> float:
     """Root-mean-square error of the energy on ``test`` (eV/atom)."""
+    from jax_models.training.gradient.trainer import train
     from jax_models.training.settings import Settings
-    from jax_models.training.trainer import train
 
     data = structures(size, seed)
     if train_on == "totals":
         data = [dataclasses.replace(s, density=None) for s in data]
-    settings = Settings(epochs=max(1, steps // -(-size // 4)), seed=seed, validation_fraction=0.0, patience=1.0, learning_rate=0.02)
+    settings = Settings(
+        epochs=max(1, steps // -(-size // 4)), seed=seed, validation_fraction=0.0, patience=1.0, learning_rate=0.02
+    )
     potential = train(data, ARCHITECTURE, CUTOFF, settings).potential
     found = [potential.evaluate(s.positions, s.cell, s.periodic, list(s.symbols))["energy"] for s in test]
     return float(np.sqrt(np.mean([((e - s.energy) / len(s)) ** 2 for e, s in zip(found, test, strict=True)])))
@@ -85,7 +95,10 @@ def main() -> None:
     configure()
     test = structures(24, 999)
     energies = np.array([s.energy / len(s) for s in test])
-    print(f"{len(test)} test structures; their energies per atom vary by {1e3 * energies.std():.0f} meV (standard deviation)")
+    print(
+        f"{len(test)} test structures; their energies per atom vary by {1e3 * energies.std():.0f} meV "
+        "(standard deviation)"
+    )
     results: dict = {"totals": {}, "densities": {}}
     print(f"{'structures':>10}{'totals':>12}{'densities':>12}   energy RMSE, meV/atom, median of {options.seeds}")
     for size in options.sizes:

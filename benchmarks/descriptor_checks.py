@@ -1,11 +1,12 @@
-"""What a representation must do (Langer, Goessmann, Rupp, arXiv 2003.12081), for every descriptor from every kind of point.
+"""What a representation must do (Langer, Goessmann, Rupp, arXiv 2003.12081), for every descriptor from every kind of
+point.
 
     python benchmarks/descriptor_checks.py [--only soap,gmp] [--write docs/descriptors.md]
 
 Checked is the sum of the features over a structure's points: over its atoms, its bonds with their weights, or the grid
-with the volume of its cells, less empty space. Everything is relative to the largest value of each feature. The degenerate
-pairs (Pozdnyakov et al., PRL 125, 166001) are told apart by what the central atom, or its bonds, sees; a grid has no centre,
-its sum over space is compared. --write replaces the part of that page between its two marks.
+with the volume of its cells, less empty space. Everything is relative to the largest value of each feature. The
+degenerate pairs (Pozdnyakov et al., PRL 125, 166001) are told apart by what the central atom, or its bonds, sees; a
+grid has no centre, its sum over space is compared. --write replaces the part of that page between its two marks.
 """
 
 from __future__ import annotations
@@ -84,7 +85,10 @@ def _blocks(nb: Neighborhood):
     for start in range(0, n, ROWS):
         part = min(ROWS, n - start)
         room = (0, ROWS - part), (0, WIDTH - k)
-        yield Neighborhood(*(np.pad(f[start : start + part], [*room[: f.ndim], (0, 0)][: f.ndim]) for f in nb[:4])), part
+        yield (
+            Neighborhood(*(np.pad(f[start : start + part], [*room[: f.ndim], (0, 0)][: f.ndim]) for f in nb[:4])),
+            part,
+        )
 
 
 def cluster(elements, n=9, seed=0):
@@ -120,7 +124,8 @@ def invariances(features: Features) -> dict[str, float]:
 
 
 def smoothness(features: Features) -> int:
-    """How many derivatives are continuous as an atom leaves through the cutoff of two others; -1: not even the value."""
+    """How many derivatives are continuous as an atom leaves through the cutoff of two others; -1: not even the
+    value."""
     step = 2e-3
     element = features.elements[0]
 
@@ -168,7 +173,9 @@ def degenerate_pairs():
     for frame in frames:
         relative = frame.positions - frame.positions[0]
         scaled = relative * (0.45 * CUTOFF / np.linalg.norm(relative, axis=1).max())
-        pairs.setdefault(str(frame.info["pair"]).replace("_bispectrum", "").replace("_", " "), []).append((scaled + 0.13, frame.get_chemical_symbols()))
+        pairs.setdefault(str(frame.info["pair"]).replace("_bispectrum", "").replace("_", " "), []).append(
+            (scaled + 0.13, frame.get_chemical_symbols())
+        )
     return pairs, tuple(sorted({s for frame in frames for s in frame.get_chemical_symbols()}))
 
 
@@ -187,7 +194,9 @@ def microseconds(name: str, points: str) -> tuple[float, float]:
         nb = neighborhood_of(atoms.positions, atoms.cell.array, True, species, CUTOFF, np.float32)
     blocks = [jax.device_put(block) for block, _ in _blocks(nb)][:24]
     share = min(1.0, len(blocks) * ROWS / len(nb.species))
-    return best(lambda: [jax.block_until_ready(features.rows(b)) for b in blocks]) / (share * len(atoms)) * 1e6, len(nb.species) / len(atoms)
+    return best(lambda: [jax.block_until_ready(features.rows(b)) for b in blocks]) / (share * len(atoms)) * 1e6, len(
+        nb.species
+    ) / len(atoms)
 
 
 def best(function, repeats: int = 5) -> float:
@@ -219,7 +228,9 @@ def egg_box(name: str, elements, spacing: float) -> float:
     """Largest change of any summed feature as a cluster is moved across the grid."""
     features = Features(name, "grid", elements, spacing)
     positions, symbols = cluster(elements)
-    values = np.array([features.of(positions + f * spacing * np.array([1.0, 0.7, 0.3]), symbols) for f in (0.0, 0.25, 0.5)])
+    values = np.array(
+        [features.of(positions + f * spacing * np.array([1.0, 0.7, 0.3]), symbols) for f in (0.0, 0.25, 0.5)]
+    )
     scale = np.abs(values[0]) + 1e-3 * np.abs(values[0]).max()
     return float((np.ptp(values, axis=0) / scale).max())
 

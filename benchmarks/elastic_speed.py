@@ -1,9 +1,10 @@
-"""Elastic constants by second derivatives and by finite strains: time and agreement, interleaved, on the relaxed crystal.
+"""Elastic constants by second derivatives and by finite strains: time and agreement, interleaved, on the relaxed
+crystal.
 
     python benchmarks/elastic_speed.py lammps_examples/Si.jaxff [--repeats 7]
 
-Both start compiled; what compiling costs is printed too. Finite strains are as small, and forces as tight, as agreement to
-0.01 GPa needs; those of the command's defaults (0.005, 1e-4 eV/Å) come beside.
+Both start compiled; what compiling costs is printed too. Finite strains are as small, and forces as tight, as agreement
+to 0.01 GPa needs; those of the command's defaults (0.005, 1e-4 eV/Å) come beside.
 """
 
 from __future__ import annotations

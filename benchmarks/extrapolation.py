@@ -1,13 +1,14 @@
 """Properties that were never in the training set, from energies alone: elastic constants, vacancies, other phases.
 
-    python benchmarks/extrapolation.py Si Mo Cu Li --lial [--model power_spectrum] [--json FILE] [--plot FILE] [--data ../shared/data]
+    python benchmarks/extrapolation.py Si Mo Cu Li --lial [--model power_spectrum] [--json FILE] [--plot FILE] [--data
+    ../shared/data]
 
-For each element linear models are fitted to the energies of mlearn's training structures, less the groups Elastic and Vacancy:
-all features with a ridge, all with a smooth prior, selected ones (greedy orthogonal least squares), and an ensemble of
-selections. Whatever is chosen is chosen by these energies: the ridge and the selection by left-out runs of energies, the prior by
-its evidence. Then the elastic constants are computed, and a vacancy and its hop. --lial does the same for Li-Al alloys and
-measures the energies of the files Vacancy and bcc-fcc. Tables are printed as Markdown; with --json each result is kept, and
-found again.
+For each element linear models are fitted to the energies of mlearn's training structures, less the groups Elastic and
+Vacancy: all features with a ridge, all with a smooth prior, selected ones (greedy orthogonal least squares), and an
+ensemble of selections. Whatever is chosen is chosen by these energies: the ridge and the selection by left-out runs of
+energies, the prior by its evidence. Then the elastic constants are computed, and a vacancy and its hop. --lial does the
+same for Li-Al alloys and measures the energies of the files Vacancy and bcc-fcc. Tables are printed as Markdown; with
+--json each result is kept, and found again.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from ase.build import bulk
 
 from jax_models import Potential
 from jax_models.errors import JaxffError
-from jax_models.training.batches import prepare
-from jax_models.training.equations import equations, with_parameters
-from jax_models.training.evidence import most_probable
-from jax_models.training.least_squares import cross_validated, folds_of
-from jax_models.training.problem import Problem, pose
-from jax_models.training.select_features import ensemble
-from jax_models.training.selection import select
+from jax_models.training.data.batches import prepare
+from jax_models.training.linear.equations import equations, with_parameters
+from jax_models.training.linear.evidence import most_probable
+from jax_models.training.linear.feature_selection import select
+from jax_models.training.linear.least_squares import cross_validated, folds_of
+from jax_models.training.linear.problem import Problem, pose
+from jax_models.training.linear.selected_model import ensemble
+from jax_models.training.linear.whole_cell_equations import cell_equations, prepare_cell
 from jax_models.training.settings import Settings
-from jax_models.training.whole_cell_equations import cell_equations, prepare_cell
 from jaxff import JaxffCalculator
 from jaxff.io import read_structures
 from jaxff.properties.elastic import elastic_constants
@@ -44,7 +45,8 @@ UNSEEN = ("Elastic", "Vacancy")
 SEED = 0
 FOLDS = 8
 ENERGY_RANGE = 0.03
-"""eV/atom above the lowest energy where an error counts half: about the thermal energy of a crystal at room temperature."""
+"""eV/atom above the lowest energy where an error counts half: about the thermal energy of a crystal at room
+temperature."""
 SMOOTH = ("power_spectrum",)
 """Descriptors that name the radial orders which a smooth prior needs."""
 
@@ -59,7 +61,9 @@ class Fits:
         parts = list(self.problem.rows())
         kinds, kept = self.problem.kinds, self.problem.bias_indices
         folds = folds_of(kinds, FOLDS)
-        ridge = cross_validated([np.concatenate([p for p, f in zip(parts, folds, strict=True) if f == k]) for k in range(FOLDS)])
+        ridge = cross_validated(
+            [np.concatenate([p for p, f in zip(parts, folds, strict=True) if f == k]) for k in range(FOLDS)]
+        )
         selected = select(parts, kinds, kept, most=most, seed=SEED)
         drawn = ensemble(parts, kinds, kept, members, most=most, seed=SEED)
         self.models = {"ridge": ridge.parameters, "selected": selected.parameters}
@@ -84,14 +88,21 @@ class Fits:
         """Root-mean-square error in meV/atom of each model, and the mean spread of the members."""
         p = self.problem
         if p.model.kind == "global":
-            found = cell_equations(p.model, [prepare_cell(s, p.model, p.contract.elements, p.references) for s in structures], False, False)
+            found = cell_equations(
+                p.model, [prepare_cell(s, p.model, p.contract.elements, p.references) for s in structures], False, False
+            )
         else:
-            prepared = [prepare(s, p.contract.elements, p.references, p.contract.cutoff, np.float64) for s in structures]
+            prepared = [
+                prepare(s, p.contract.elements, p.references, p.contract.cutoff, np.float64) for s in structures
+            ]
             found = equations(p.model, prepared, False, False)
         rows = [(e.matrix[0], e.target[0]) for e in found]
         matrix, target = np.array([r[0] for r in rows]), np.array([r[1] for r in rows])
         result = {name: 1e3 * float(np.sqrt(np.mean((matrix @ x - target) ** 2))) for name, x in self.models.items()}
-        spreads = {f"{name} ±": 1e3 * float(np.mean(np.std([matrix @ x for x in m], axis=0))) for name, m in self.members.items()}
+        spreads = {
+            f"{name} ±": 1e3 * float(np.mean(np.std([matrix @ x for x in m], axis=0)))
+            for name, m in self.members.items()
+        }
         return result | spreads
 
 
@@ -111,7 +122,8 @@ def constants(potential: Potential, element: str) -> list[float]:
 
 
 def vacancy_energies(potential: Potential, element: str) -> list[float]:
-    """Formation energy and migration barrier in eV, fixed cell; the hop is symmetric, so one image is enough but for diamond."""
+    """Formation energy and migration barrier in eV, fixed cell; the hop is symmetric, so one image is enough but for
+    diamond."""
     structure, a, cells = LATTICE[element]
     crystal = bulk(element, structure, a=a, cubic=True)
     images = 5 if structure == "diamond" else 1
@@ -167,12 +179,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("elements", nargs="*", help="of Si, Mo, Cu, Li")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument("--model", default="power_spectrum", help="a descriptor with its default settings, or a mapping as JSON")
+    parser.add_argument(
+        "--model", default="power_spectrum", help="a descriptor with its default settings, or a mapping as JSON"
+    )
     parser.add_argument("--cutoff", type=float, default=6.0, help="Å")
     parser.add_argument("--members", type=int, default=20, help="of the ensembles")
     parser.add_argument("--most", type=int, default=60, help="features, when they are selected")
     parser.add_argument("--no-vacancies", dest="vacancies", action="store_false")
-    parser.add_argument("--no-spread", dest="spread", action="store_false", help="do not compute the members' elastic constants")
+    parser.add_argument(
+        "--no-spread", dest="spread", action="store_false", help="do not compute the members' elastic constants"
+    )
     parser.add_argument("--thin", type=int, default=1, help="of the training structures, each so-manieth is used")
     parser.add_argument("--lial", action="store_true", help="Li-Al alloys too")
     parser.add_argument("--every", type=int, default=5, help="of the Li-Al structures, each so-manieth is measured")
@@ -204,20 +220,39 @@ def main() -> None:
 def report(results: dict, reference: dict) -> None:
     table, hops = reference["elastic_constants"], reference["vacancy"]
     means: dict[str, list[float]] = {}
-    print("\n| | C11 | C12 | C44 | B (GPa) | mean error | a (Å) | Ev | Em (eV) | Elastic | Vacancy (meV/atom) |\n|" + "---|" * 11)
+    print(
+        "\n| | C11 | C12 | C44 | B (GPa) | mean error | a (Å) | Ev | Em (eV) | Elastic | Vacancy (meV/atom) |\n|"
+        + "---|" * 11
+    )
     for element, r in results.items():
         dft = np.array(table["dft"][element])
         # The peers' C44 of silicon lets atoms relax, the DFT data's does not.
         compared = [0, 1, 3] if element in table["dft_clamped_C44"] else [0, 1, 2, 3]
         print(f"| **{element}** DFT | {_numbers(dft)} | | | | | | |")
-        rows = {name: (values[:4], values[4], r["vacancy"].get(name, [np.nan] * 2), name) for name, values in r["constants"].items()}
+        rows = {
+            name: (values[:4], values[4], r["vacancy"].get(name, [np.nan] * 2), name)
+            for name, values in r["constants"].items()
+        }
         rows |= {name: (table[name][element], None, hops[name][element][:2], None) for name in ("SNAP", "qSNAP")}
         for name, (values, lattice, hop, own) in rows.items():
             error = 100 * float(np.mean(np.abs(np.array(values)[compared] / dft[compared] - 1)))
             means.setdefault(name, []).append(error)
             unseen = [f"{r['unseen'][g][own]:.1f}" if own else "" for g in UNSEEN]
-            label = f"selected {r['selected']}" if name == "selected" else f"{name} {r['features']}" if name in ("ridge", "smooth") else name
-            cells = [label, _numbers(values), f"{error:.1f} %", "" if lattice is None else f"{lattice:.3f}", *map(_blank, hop), *unseen]
+            label = (
+                f"selected {r['selected']}"
+                if name == "selected"
+                else f"{name} {r['features']}"
+                if name in ("ridge", "smooth")
+                else name
+            )
+            cells = [
+                label,
+                _numbers(values),
+                f"{error:.1f} %",
+                "" if lattice is None else f"{lattice:.3f}",
+                *map(_blank, hop),
+                *unseen,
+            ]
             print(f"| {' | '.join(cells)} |")
         for name, spread in r["spread"].items():
             unseen = [f"{r['unseen'][g][f'{name} ±']:.1f}" for g in UNSEEN]
@@ -231,7 +266,11 @@ def report(results: dict, reference: dict) -> None:
 
 def report_lial(result: dict) -> None:
     names = list(result["errors"]["Train"])
-    print(f"\n| Li-Al, energies, RMSE in meV/atom; {result['features']} features, {result['selected']} selected | " + " | ".join(names) + " |")
+    print(
+        f"\n| Li-Al, energies, RMSE in meV/atom; {result['features']} features, {result['selected']} selected | "
+        + " | ".join(names)
+        + " |"
+    )
     print("|" + "---|" * (1 + len(names)))
     for file, errors in result["errors"].items():
         print(f"| {file} | " + " | ".join(f"{errors[name]:.2f}" for name in names) + " |")
@@ -248,7 +287,9 @@ def plot(results: dict, table: dict, path: Path) -> None:
         models = {**{name: values[:4] for name, values in r["constants"].items()}, "SNAP": table["SNAP"][element]}
         for number, (name, values) in enumerate(models.items()):
             spread = np.array(r["spread"][name][:4]) / dft if name in r["spread"] else None
-            ax.errorbar(np.arange(4) + 0.13 * (number - 2), np.array(values) / dft, spread, fmt="o", markersize=4, label=name)
+            ax.errorbar(
+                np.arange(4) + 0.13 * (number - 2), np.array(values) / dft, spread, fmt="o", markersize=4, label=name
+            )
         ax.axhspan(0.9, 1.1, color="0.9", zorder=0)
         ax.set_xticks(range(4), ["C11", "C12", "C44", "B"])
         ax.set_title(element)

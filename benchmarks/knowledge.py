@@ -4,11 +4,11 @@
                                        [--models ace schnet] [--modes energies forces] [--visits 5e6] [--minutes M]
     python benchmarks/knowledge.py report --out FOLDER [--docs docs]
 
-`run` appends one line a training to FOLDER/results.jsonl and does what is not there yet; so it can be stopped and started.
-Of an element's training frames, a random few keep their DFT labels, the others are stripped of them; teachers
-(benchmarks/teachers) label all. Errors are on the test frames. "energies": no forces or stresses anywhere, as in the paper;
-"forces": DFT's and the teachers'; "teachers' forces": DFT's energies alone, but the teachers' forces. `report` writes the
-table and the plots.
+`run` appends one line a training to FOLDER/results.jsonl and does what is not there yet; so it can be stopped and
+started. Of an element's training frames, a random few keep their DFT labels, the others are stripped of them; teachers
+(benchmarks/teachers) label all. Errors are on the test frames. "energies": no forces or stresses anywhere, as in the
+paper; "forces": DFT's and the teachers'; "teachers' forces": DFT's energies alone, but the teachers' forces. `report`
+writes the table and the plots.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 STRATEGIES = ("baseline", "weak", "transfer", "both", "delta")
 CHOSEN = "_chosen"
-"""After the name of a strategy: with the weight chosen by cross-validation, which is the default and takes four times as long."""
+"""After the name of a strategy: with the weight chosen by cross-validation, which is the default and takes four times
+as long."""
 MODES = ("energies", "teacher_forces", "forces")
 MODELS: dict[str, dict[str, Any]] = {
     "ace": {"descriptor": {"name": "ace", "n_channels": 8, "l_max": 2}},
@@ -44,12 +45,19 @@ class Element:
 
     def __init__(self, element: str, data: Path, folder: Path):
         from jaxff.io import Labels, read_structures
-        from jaxff.knowledge.taught import names_of, read_all_taught
+        from jaxff.knowledge.labelled_files import names_of, read_all_taught
 
         labelled, test = folder / f"{element}_train.xyz", folder / f"{element}_test.xyz"
         for part, out in (("train", labelled), ("test", test)):
             if not out.exists():
-                command = ["label", data / f"mlearn/{element}_{part}.xyz.xz", "--teachers", ROOT / f"benchmarks/teachers/{element}.yaml", "--out", out]
+                command = [
+                    "label",
+                    data / f"mlearn/{element}_{part}.xyz.xz",
+                    "--teachers",
+                    ROOT / f"benchmarks/teachers/{element}.yaml",
+                    "--out",
+                    out,
+                ]
                 subprocess.run([sys.executable, "-m", "jaxff.cli.app", *map(str, command)], check=True)
         self.element = element
         self.opinions, self.structures = read_all_taught([labelled], Labels())
@@ -64,7 +72,7 @@ class Element:
 
     def parts(self, labels: int | None, mode: str, seed: int) -> tuple[list, list]:
         """Labelled and unlabelled structures; the same few for every strategy and mode."""
-        from jaxff.knowledge.taught import taught_of
+        from jaxff.knowledge.labelled_files import taught_of
 
         stripped = set(self.stripped(labels, seed))
         parts: tuple[list, list] = [], []
@@ -79,25 +87,30 @@ class Element:
         """On the test frames; a delta model's are those of the sum with its teacher."""
         import equinox as eqx
 
-        from jax_models.training.batches import common_shape, prepare
-        from jax_models.training.losses import errors
-        from jax_models.training.metrics import fixed_batches, measure
+        from jax_models.training.data.batches import common_shape, prepare
+        from jax_models.training.gradient.losses import errors
+        from jax_models.training.gradient.metrics import fixed_batches, measure
 
         structures = [dataclasses.replace(s, virial=None) for s in self.test]
         delta = potential.provenance.get("delta")
         if delta is not None:
             said = [opinion[delta["teacher"]] for opinion in self.test_opinions]
-            structures = [dataclasses.replace(s, energy=s.energy - o["energy"], forces=s.forces - o["forces"]) for s, o in zip(structures, said, strict=True)]
+            structures = [
+                dataclasses.replace(s, energy=s.energy - o["energy"], forces=s.forces - o["forces"])
+                for s, o in zip(structures, said, strict=True)
+            ]
         prepared = [prepare(s, potential.elements, potential.reference_energies, potential.cutoff) for s in structures]
         return measure(eqx.filter_jit(errors), potential.model, fixed_batches(prepared, common_shape(prepared, 4)))
 
 
-def train_one(element: Element, model: str, mode: str, labels: int | None, strategy: str, seed: int, visits: float) -> Any:
+def train_one(
+    element: Element, model: str, mode: str, labels: int | None, strategy: str, seed: int, visits: float
+) -> Any:
     """The potential of one entry of the table."""
-    from jax_models.training.knowledge import train_with_knowledge
-    from jax_models.training.knowledge_settings import Knowledge
+    from jax_models.training.gradient.trainer import train
     from jax_models.training.settings import Settings
-    from jax_models.training.trainer import train
+    from jax_models.training.teachers.knowledge_settings import Knowledge
+    from jax_models.training.teachers.strategies import train_with_knowledge
 
     labelled, unlabelled = element.parts(labels, mode, seed)
     # Weak supervision is one training where transfer is two: it gets the neighbours of both.
@@ -107,7 +120,9 @@ def train_one(element: Element, model: str, mode: str, labels: int | None, strat
         return train([t.structure for t in labelled], MODELS[model], CUTOFF, settings).potential
     choice = {} if strategy.endswith(CHOSEN) else {"weight": (WEIGHT,)}
     knowledge = Knowledge(strategy.removesuffix(CHOSEN), forces=mode != "energies", **choice)
-    return train_with_knowledge(labelled, unlabelled, element.names, MODELS[model], CUTOFF, settings, knowledge).potential
+    return train_with_knowledge(
+        labelled, unlabelled, element.names, MODELS[model], CUTOFF, settings, knowledge
+    ).potential
 
 
 def run(options: argparse.Namespace) -> None:
@@ -121,10 +136,16 @@ def run(options: argparse.Namespace) -> None:
     started = time.monotonic()
     labels = [None if n == "all" else int(n) for n in options.labels]
     # The most telling part first: whatever time there is, the table is complete from the left.
-    order = itertools.product(options.models, options.elements, options.modes, options.seeds, labels, options.strategies)
+    order = itertools.product(
+        options.models, options.elements, options.modes, options.seeds, labels, options.strategies
+    )
     for model, name, mode, seed, n, strategy in order:
         key = (model, name, mode, n, strategy, seed)
-        if key in done or (n is None and strategy != "delta" and strategy != "baseline") or (mode == "teacher_forces" and strategy in ("baseline", "delta")):
+        if (
+            key in done
+            or (n is None and strategy != "delta" and strategy != "baseline")
+            or (mode == "teacher_forces" and strategy in ("baseline", "delta"))
+        ):
             continue  # with all labels kept nothing is left for teachers to label
         if time.monotonic() - started > 60 * options.minutes:
             print("time is up; the same command goes on here")
@@ -137,15 +158,27 @@ def run(options: argparse.Namespace) -> None:
         record["knowledge"] = potential.provenance.get("knowledge")
         with results.open("a") as file:
             print(json.dumps(record), file=file, flush=True)
-        print(*key, f"{1e3 * record['energy_mae']:.1f} meV/atom {record['force_mae']:.3f} eV/A {record['seconds']:.0f} s", flush=True)
+        print(
+            *key,
+            f"{1e3 * record['energy_mae']:.1f} meV/atom {record['force_mae']:.3f} eV/A {record['seconds']:.0f} s",
+            flush=True,
+        )
 
 
 def report(options: argparse.Namespace) -> None:
     from knowledge_report import write_report
 
-    lines = {name: (options.out / name).read_text().splitlines() for name in ("results.jsonl", "robustness.jsonl") if (options.out / name).exists()}
+    lines = {
+        name: (options.out / name).read_text().splitlines()
+        for name in ("results.jsonl", "robustness.jsonl")
+        if (options.out / name).exists()
+    }
     found = {name: [json.loads(line) for line in of_file] for name, of_file in lines.items()}
-    settings = {"models": "; ".join(f"{name}: {_settings_of(MODELS[name])}" for name in MODELS), "visits": 1e-6 * options.visits, "weight": WEIGHT}
+    settings = {
+        "models": "; ".join(f"{name}: {_settings_of(MODELS[name])}" for name in MODELS),
+        "visits": 1e-6 * options.visits,
+        "weight": WEIGHT,
+    }
     write_report(found["results.jsonl"], found.get("robustness.jsonl", []), settings, options.docs)
 
 

@@ -8,12 +8,18 @@ from typing import Any
 
 import numpy as np
 
-MODES = {"energies": "energies only", "teacher_forces": "DFT energies, teachers' forces", "forces": "energies and forces"}
+MODES = {
+    "energies": "energies only",
+    "teacher_forces": "DFT energies, teachers' forces",
+    "forces": "energies and forces",
+}
 Entry = dict[str, list[dict[str, Any]]]
 
 
 STRATEGIES = ("baseline", "weak", "weak_chosen", "transfer", "both", "both_chosen", "delta")
-COLOURS = dict(zip(STRATEGIES, ("black", "tab:orange", "peru", "tab:green", "tab:red", "darkred", "tab:blue"), strict=True))
+COLOURS = dict(
+    zip(STRATEGIES, ("black", "tab:orange", "peru", "tab:green", "tab:red", "darkred", "tab:blue"), strict=True)
+)
 SETTINGS = """
 Settings that are not the defaults: small networks ({models}); {visits:.0f} million
 neighbours a training, twice as many in weak supervision, which is one training where transfer is two, and never fewer than 20 passes
@@ -21,9 +27,11 @@ over the data; one weight for the teachers' labels, {weight:g}, except where it 
 cross-validation, as is the default."""
 
 
-def write_report(records: list[dict[str, Any]], robustness: list[dict[str, Any]], settings: dict[str, Any], docs: Path) -> None:
+def write_report(
+    records: list[dict[str, Any]], robustness: list[dict[str, Any]], settings: dict[str, Any], docs: Path
+) -> None:
     """docs/knowledge_results.md, knowledge.png and knowledge_choices.png."""
-    from jaxff.plots import save
+    from jaxff.plots.figures import save
 
     groups: dict[tuple, Entry] = defaultdict(lambda: defaultdict(list))
     for record in records:
@@ -35,13 +43,26 @@ def write_report(records: list[dict[str, Any]], robustness: list[dict[str, Any]]
     lines = [
         "# What teachers bring: mlearn",
         "",
-        "Written by `python benchmarks/knowledge.py report`. Test errors (MAE), mean and standard deviation over the seeds; in brackets the",
+        "Written by `python benchmarks/knowledge.py report`. Test errors (MAE), mean and standard deviation "
+        "over the seeds; in brackets the",
         "change of the energy error against the baseline with the same labels, over the seeds that both have.",
         *SETTINGS.format(**settings).split("\n"),
     ]
-    shown = {key: entry for key, entry in groups.items() if set(MODES) & {key[2]} and any("baseline" not in name and "delta" not in name for name in entry)}
-    for (element, model, mode), entry in sorted(shown.items(), key=lambda item: (item[0][1], item[0][0], list(MODES).index(item[0][2]))):
-        lines += ["", f"## {element}, {model}, {MODES[mode]}", "", "| labels | strategy | energy, meV/atom | force, eV/Å | runs |", "|---|---|---|---|---|"]
+    shown = {
+        key: entry
+        for key, entry in groups.items()
+        if set(MODES) & {key[2]} and any("baseline" not in name and "delta" not in name for name in entry)
+    }
+    for (element, model, mode), entry in sorted(
+        shown.items(), key=lambda item: (item[0][1], item[0][0], list(MODES).index(item[0][2]))
+    ):
+        lines += [
+            "",
+            f"## {element}, {model}, {MODES[mode]}",
+            "",
+            "| labels | strategy | energy, meV/atom | force, eV/Å | runs |",
+            "|---|---|---|---|---|",
+        ]
         for name in sorted(entry, key=_order):
             lines.append(_row(name, entry))
     lines += _robustness_table(robustness)
@@ -85,8 +106,10 @@ def _robustness_table(found: list[dict[str, Any]]) -> list[str]:
         "",
         "## Outside the training set",
         "",
-        "`python benchmarks/knowledge_robustness.py`: the fraction of molecular dynamics runs that stay physical at two and three times the",
-        "highest temperature of the training data, and of atoms pushed at a neighbour that are repelled all the way to half of the bond.",
+        "`python benchmarks/knowledge_robustness.py`: the fraction of molecular dynamics runs that stay "
+        "physical at two and three times the",
+        "highest temperature of the training data, and of atoms pushed at a neighbour that are repelled all "
+        "the way to half of the bond.",
         "",
         "| element | labels | mode | strategy | 2x | 3x | repelled | runs |",
         "|---|---|---|---|---|---|---|---|",
@@ -94,7 +117,8 @@ def _robustness_table(found: list[dict[str, Any]]) -> list[str]:
     for r in found:
         element, _, mode, labels, strategy = r["key"]
         lines.append(
-            f"| {element} | {labels} | {MODES[mode]} | {strategy} | {r['physical_at_2x']:.2f} ({2 * r['temperature']:.0f} K) "
+            f"| {element} | {labels} | {MODES[mode]} | {strategy} | {r['physical_at_2x']:.2f} "
+            f"({2 * r['temperature']:.0f} K) "
             f"| {r['physical_at_3x']:.2f} ({3 * r['temperature']:.0f} K) | {r['repulsive']:.2f} | {r['runs']} |"
         )
     return lines
@@ -112,14 +136,36 @@ def _errors_plot(groups: dict[tuple, Entry]):
             names = [n for n in sorted(entry, key=_order) if n.endswith(f" {strategy}") and not n.startswith("all")]
             if names:
                 values = [[1e3 * r["energy_mae"] for r in entry[n]] for n in names]
-                labels, means, spreads = [float(n.split()[0]) for n in names], [np.mean(v) for v in values], [np.std(v) for v in values]
-                axes.errorbar(labels, means, spreads, marker="o", markersize=4, linewidth=1.2, capsize=3, color=COLOURS[strategy], label=strategy.replace('_', ', '))
+                labels, means, spreads = (
+                    [float(n.split()[0]) for n in names],
+                    [np.mean(v) for v in values],
+                    [np.std(v) for v in values],
+                )
+                axes.errorbar(
+                    labels,
+                    means,
+                    spreads,
+                    marker="o",
+                    markersize=4,
+                    linewidth=1.2,
+                    capsize=3,
+                    color=COLOURS[strategy],
+                    label=strategy.replace("_", ", "),
+                )
         labels = sorted({float(n.split()[0]) for n in entry if not n.startswith("all")})
-        axes.set(xscale="log", yscale="log", xlabel="DFT labels", ylabel="energy MAE, meV/atom", title=f"{key[0]}, {key[1]}, {MODES[key[2]]}")
+        axes.set(
+            xscale="log",
+            yscale="log",
+            xlabel="DFT labels",
+            ylabel="energy MAE, meV/atom",
+            title=f"{key[0]}, {key[1]}, {MODES[key[2]]}",
+        )
         axes.title.set_fontsize(9)
         axes.set_xticks(labels, [f"{n:g}" for n in labels])
         axes.minorticks_off()
-        axes.set_yticks([v for v in (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100) if axes.get_ylim()[0] < v < axes.get_ylim()[1]])
+        axes.set_yticks(
+            [v for v in (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100) if axes.get_ylim()[0] < v < axes.get_ylim()[1]]
+        )
         axes.yaxis.set_major_formatter("{x:g}")
         axes.legend(fontsize=7)
     return figure
@@ -129,7 +175,8 @@ Choices = dict[str, dict[str, Counter]]
 
 
 def _choices(records: list[dict[str, Any]]) -> dict[str, tuple[Choices, Choices]]:
-    """For each element, by family: whom the classifier believes on unlabelled structures, and who is right on labelled ones."""
+    """For each element, by family: whom the classifier believes on unlabelled structures, and who is right on labelled
+    ones."""
     found: dict[str, tuple] = {}
     for record in records:
         choices = (record["knowledge"] or {}).get("choices")

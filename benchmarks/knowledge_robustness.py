@@ -1,11 +1,12 @@
 """Outside the training set: do potentials with and without teachers' knowledge stay physical?
 
-    python benchmarks/knowledge_robustness.py --out FOLDER [--element Si] [--labels 20] [--mode forces] [--runs 3] [--steps 500]
+    python benchmarks/knowledge_robustness.py --out FOLDER [--element Si] [--labels 20] [--mode forces] [--runs 3]
+    [--steps 500]
 
-Molecular dynamics of an mlearn crystal at two and three times the highest temperature of its training data: the fraction
-of runs in which no pair comes closer than half of its bond and the temperature stays below five times the thermostat's.
-Close encounters: an atom pushed at its neighbour; the fraction of pushes in which the energy never falls on the way to
-half of a bond. FOLDER is that of benchmarks/knowledge.py.
+Molecular dynamics of an mlearn crystal at two and three times the highest temperature of its training data: the
+fraction of runs in which no pair comes closer than half of its bond and the temperature stays below five times the
+thermostat's. Close encounters: an atom pushed at its neighbour; the fraction of pushes in which the energy never falls
+on the way to half of a bond. FOLDER is that of benchmarks/knowledge.py.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ import numpy as np
 
 STOCK = Path("/usr/bin/lmp")
 CUTOFF = 3.0
-SCRIPT = """
+SCRIPT = (
+    """
 units metal
 lattice diamond 5.43
 region box block 0 2 0 2 0 2
@@ -35,7 +36,9 @@ timestep 0.0001
 fix 1 all nve
 thermo 100000
 run 50
-""" + "run {steps}\n" * 5
+"""
+    + "run {steps}\n" * 5
+)
 DOORS = {
     "lj/cut": "pair_style lj/cut 3.0\npair_coeff * * 0.001 2.0",
     "jaxff": "pair_style jaxff\npair_coeff * * trivial.jaxff Si",
@@ -52,7 +55,9 @@ def harmonic(neighborhood):
 
 def milliseconds(program: Path, door: str, steps: int, folder: Path) -> float:
     """A step, from LAMMPS's own clock."""
-    (folder / "in.overhead").write_text(SCRIPT.format(pair=DOORS[door].replace("{{", "{").replace("}}", "}"), steps=steps))
+    (folder / "in.overhead").write_text(
+        SCRIPT.format(pair=DOORS[door].replace("{{", "{").replace("}}", "}"), steps=steps)
+    )
     import jax_models
     import jaxff
 
@@ -60,7 +65,12 @@ def milliseconds(program: Path, door: str, steps: int, folder: Path) -> float:
     if program == STOCK:
         environment["PYTHONPATH"] = os.pathsep.join(str(Path(m.__file__).parents[1]) for m in (jaxff, jax_models, np))
     done = subprocess.run(
-        [program, "-in", "in.overhead", "-log", "none"], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [program, "-in", "in.overhead", "-log", "none"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     times = [float(t) for t in re.findall(r"Loop time of (\S+) on", done.stdout)]
     if len(times) < 6:

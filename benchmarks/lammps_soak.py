@@ -1,4 +1,5 @@
-"""A long run of 216 atoms: constant pressure, atoms that come and go, changing density. Does memory or compilation grow?
+"""A long run of 216 atoms: constant pressure, atoms that come and go, changing density. Does memory or compilation
+grow?
 
     python benchmarks/lammps_soak.py lammps_examples/Si.jaxff [--steps 200000]
 
@@ -85,7 +86,9 @@ def main() -> None:
             exchange(lmp, generator)
             pressure = 10000 * (1.0 + np.sin(2 * np.pi * n / 40))  # bar; a liquid under tension would boil
             hot = 1700 + 700 * np.cos(2 * np.pi * n / 100)
-            lmp.commands_list([f"fix 1 all npt temp {hot} {hot} 0.05 iso {pressure} {pressure} 0.5", f"run {CHUNK}", "unfix 1"])
+            lmp.commands_list(
+                [f"fix 1 all npt temp {hot} {hot} 0.05 iso {pressure} {pressure} 0.5", f"run {CHUNK}", "unfix 1"]
+            )
             memory.append(resident())
             atoms.append(lmp.get_natoms())
             densities.append(lmp.get_thermo("density"))

@@ -2,10 +2,10 @@
 
     python benchmarks/learning_curves.py [--store results.json] [--minutes 60] [--page docs/learning_curves.md]
 
-Every descriptor gets the same epochs (EPOCHS, fewer for more structures), and so does GMP from atoms, bonds and a grid; settings
-are the defaults otherwise. Errors are those of the last epoch on test structures that were never trained on; no epoch is chosen by
-them. Times are the processor's, of one thread. Results are kept in --store, so that a stopped benchmark goes on; the page is
-written from what is there.
+Every descriptor gets the same epochs (EPOCHS, fewer for more structures), and so does GMP from atoms, bonds and a grid;
+settings are the defaults otherwise. Errors are those of the last epoch on test structures that were never trained on;
+no epoch is chosen by them. Times are the processor's, of one thread. Results are kept in --store, so that a stopped
+benchmark goes on; the page is written from what is there.
 """
 
 from __future__ import annotations
@@ -43,9 +43,16 @@ DEAREST = "mbtr"
 
 def tasks() -> list[dict]:
     """The most telling first."""
-    found = [{"set": "Si", "size": 8, "descriptor": "gmp", "points": p, "epochs": EPOCHS_OF_POINTS} for p in ("atoms", "bonds", "grid")]
+    found = [
+        {"set": "Si", "size": 8, "descriptor": "gmp", "points": p, "epochs": EPOCHS_OF_POINTS}
+        for p in ("atoms", "bonds", "grid")
+    ]
     for size in (32, 8, 128):
-        found += [{"set": s, "size": size, "descriptor": d, "points": "atoms", "epochs": EPOCHS[size]} for s in SETS for d in DESCRIPTORS]
+        found += [
+            {"set": s, "size": size, "descriptor": d, "points": "atoms", "epochs": EPOCHS[size]}
+            for s in SETS
+            for d in DESCRIPTORS
+        ]
     found = [task for task in found if task["descriptor"] != DEAREST or task["size"] == 8]
     return found
 
@@ -72,15 +79,17 @@ def load(which: str, size: int):
 
 
 def run(task: dict) -> dict:
+    from jax_models.training.gradient.trainer import train
     from jax_models.training.settings import Settings
-    from jax_models.training.trainer import train
 
     structures, test = load(task["set"], task["size"])
     architecture = {"descriptor": DESCRIPTORS[task["descriptor"]], "reference_points": {"name": task["points"]}}
     started = time.process_time()
     trained = train(structures, architecture, 5.0, Settings(epochs=task["epochs"], patience=1.0), validation=test)
     seconds = time.process_time() - started
-    course = [{k: r["validation"][k] for k in ("energy_rmse", "force_rmse") if k in r["validation"]} for r in trained.history]
+    course = [
+        {k: r["validation"][k] for k in ("energy_rmse", "force_rmse") if k in r["validation"]} for r in trained.history
+    ]
     return {
         **task, "seconds": seconds, "course": course, **course[-1],
         "microseconds": microseconds(trained.potential, structures[0]),
@@ -116,33 +125,43 @@ def converged(found: dict) -> int:
 
 def page(rows: list[dict], path: Path) -> None:
     """The tables and plots of the results, as Markdown."""
-    rows = sorted(rows, key=lambda r: (list(SETS).index(r["set"]), r["size"], r["descriptor"], r["points"], r["epochs"]))
+    rows = sorted(
+        rows, key=lambda r: (list(SETS).index(r["set"]), r["size"], r["descriptor"], r["points"], r["epochs"])
+    )
     lines = [
         "# Learning curves and cost",
         "",
-        f"Written by `python benchmarks/learning_curves.py --page docs/{path.name}`. Every descriptor with its default settings (gmp and soap:",
-        "smaller sets, named in the command), cutoff 5 Å, and the same short training: " + ", ".join(f"{e} epochs with {n} structures" for n, e in EPOCHS.items()) + ";",
+        f"Written by `python benchmarks/learning_curves.py --page docs/{path.name}`. Every descriptor with its "
+        "default settings (gmp and soap:",
+        "smaller sets, named in the command), cutoff 5 Å, and the same short training: "
+        + ", ".join(f"{e} epochs with {n} structures" for n, e in EPOCHS.items())
+        + ";",
         f"the comparison of atoms, bonds and a grid has {EPOCHS_OF_POINTS}.",
-        f"Root-mean-square errors of the last epoch on up to {TESTED} test structures; time of energy and forces in ASE, and of training, is",
-        "of one processor core in single precision, compilation included in training. Converged: the epoch from which both errors stay within",
+        f"Root-mean-square errors of the last epoch on up to {TESTED} test structures; time of energy and "
+        "forces in ASE, and of training, is",
+        "of one processor core in single precision, compilation included in training. Converged: the epoch "
+        "from which both errors stay within",
         "a tenth of where they end. Longer trainings reach lower errors: `python benchmarks/accuracy.py`.",
         "",
         *plots(rows, path.parent),
         "",
-        "| data | structures | descriptor | seen from | energy, meV/atom | force, eV/Å | µs an atom | converged at epoch | training, s |",
+        "| data | structures | descriptor | seen from | energy, meV/atom | force, eV/Å | µs an atom | "
+        "converged at epoch | training, s |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for r in rows:
         force = f"{r['force_rmse']:.3f}" if "force_rmse" in r else "no labels"
         lines.append(
-            f"| {r['set']} | {r['size']} | {r['descriptor']} | {r['points']} | {1e3 * r['energy_rmse']:.1f} | {force} | "
+            f"| {r['set']} | {r['size']} | {r['descriptor']} | {r['points']} | {1e3 * r['energy_rmse']:.1f} | "
+            f"{force} | "
             f"{r['microseconds']:.1f} | {converged(r)} of {r['epochs']} | {r['seconds']:.0f} |"
         )
     path.write_text("\n".join(lines) + "\n")
 
 
 def plots(rows: list[dict], folder: Path) -> list[str]:
-    """Errors against structures, cost against error, and GMP's convergence from its three kinds of points: lines for the page."""
+    """Errors against structures, cost against error, and GMP's convergence from its three kinds of points: lines for
+    the page."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -153,7 +172,9 @@ def plots(rows: list[dict], folder: Path) -> list[str]:
     axes = figure.subplots(3, len(sets), squeeze=False)
     for column, which in zip(axes.T, sets, strict=True):
         for descriptor, color in colors.items():
-            own = sorted((r for r in atoms if (r["set"], r["descriptor"]) == (which, descriptor)), key=lambda r: r["size"])
+            own = sorted(
+                (r for r in atoms if (r["set"], r["descriptor"]) == (which, descriptor)), key=lambda r: r["size"]
+            )
             sizes = [r["size"] for r in own]
             column[0].plot(sizes, [1e3 * r["energy_rmse"] for r in own], "o-", color=color, label=descriptor)
             column[1].plot(sizes, [r["force_rmse"] for r in own], "o-", color=color)
@@ -190,7 +211,8 @@ def plots(rows: list[dict], folder: Path) -> list[str]:
     left.legend()
     figure.savefig(folder / "reference_points.png", dpi=90)
     return [
-        "![Errors of every descriptor on five data sets against structures and against time per atom](learning_curves.png)",
+        "![Errors of every descriptor on five data sets against structures and against time per "
+        "atom](learning_curves.png)",
         "",
         "![Convergence of gmp seen from atoms, bonds and a grid](reference_points.png)",
     ]
@@ -212,7 +234,11 @@ def main() -> None:
             continue
         found = results[name(task)] = run(task)
         force = f", {found['force_rmse']:.3f} eV/Å" if "force_rmse" in found else ""
-        print(f"{name(task)}: {1e3 * found['energy_rmse']:.1f} meV/atom{force}, {found['microseconds']:.1f} µs/atom, {found['seconds']:.0f} s", flush=True)
+        print(
+            f"{name(task)}: {1e3 * found['energy_rmse']:.1f} meV/atom{force}, {found['microseconds']:.1f} "
+            f"µs/atom, {found['seconds']:.0f} s",
+            flush=True,
+        )
         temporary = options.store.with_suffix(".part")
         temporary.write_text(json.dumps(results) + "\n")
         temporary.replace(options.store)

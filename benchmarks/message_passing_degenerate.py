@@ -2,8 +2,8 @@
 
     python benchmarks/message_passing_degenerate.py
 
-Prints the difference of the energies of atom 0, relative to their spread over random weights; below 1e-9 the network sees
-no difference. The pairs are degenerate for the centre's environment up to the body order in their name.
+Prints the difference of the energies of atom 0, relative to their spread over random weights; below 1e-9 the network
+sees no difference. The pairs are degenerate for the centre's environment up to the body order in their name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ NETWORKS = {
     "painn": [{"name": "painn", "n_atom_basis": 16, "n_interactions": n} for n in (1, 2, 3)],
     **{
         f"mace, correlation {c}": [
-            {"name": "mace", "hidden_irreps": "8x0e + 8x1o", "num_interactions": n, "correlation": c, "radial_MLP": [16]}
+            {
+                "name": "mace",
+                "hidden_irreps": "8x0e + 8x1o",
+                "num_interactions": n,
+                "correlation": c,
+                "radial_MLP": [16],
+            }
             for n in (1, 2)
         ]
         for c in (1, 2, 3, 4)

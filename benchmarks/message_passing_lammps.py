@@ -2,8 +2,9 @@
 
     python benchmarks/message_passing_lammps.py [--atoms 1000] [--network schnet] [--layers 1 2 3] [--runs 3]
 
-Silicon, cutoff 5 Å, untrained weights, single precision. The last line of each exchange has twice the atoms on 2 ranks: with
-perfect weak scaling its step takes as long as that of 1 rank. Wall time, the best of several runs; it needs idle cores.
+Silicon, cutoff 5 Å, untrained weights, single precision. The last line of each exchange has twice the atoms on 2 ranks:
+with perfect weak scaling its step takes as long as that of 1 rank. Wall time, the best of several runs; it needs idle
+cores.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ def main() -> None:
     from jax_models.models import build
 
     n = max(1, round((arguments.atoms / 8) ** (1 / 3)))
-    print(f"{'layers':>6s} {'exchange':>8s} {'ranks':>5s} {'atoms':>6s} {'ghosts/rank':>11s} {'MB/rank':>8s} {'ms/step':>8s} {'us/atom/step':>12s}")
+    print(
+        f"{'layers':>6s} {'exchange':>8s} {'ranks':>5s} {'atoms':>6s} {'ghosts/rank':>11s} {'MB/rank':>8s} "
+        f"{'ms/step':>8s} {'us/atom/step':>12s}"
+    )
     for layers in arguments.layers:
         key = "num_interactions" if arguments.network == "mace" else "n_interactions"
         architecture = {"name": arguments.network, key: layers}

@@ -1,11 +1,14 @@
-"""Time of message-passing networks in ASE, per atom and step, beside mace-torch's and NequIP's of the same size in the same run.
+"""Time of message-passing networks in ASE, per atom and step, beside mace-torch's and NequIP's of the same size in the
+same run.
 
-    taskset -c 0 python benchmarks/message_passing_speed.py [--torch PYTHON] [--nequip PYTHON] [--networks TEXT ...] [--repeats 3 6]
+    taskset -c 0 python benchmarks/message_passing_speed.py [--torch PYTHON] [--nequip PYTHON] [--networks TEXT ...]
+    [--repeats 3 6]
 
-Silicon, cutoff 5 Å, single precision, untrained weights, one core; processor time, the smallest of several steps. ``--torch``
-is an interpreter that has mace-torch, ``--nequip`` one that has NequIP (they need different versions of e3nn, and neither is a
-dependency of jaxff). They run the same structure through an eager ScaleShiftMACE of equal settings, and through NequIP
-where the settings have a NequIP of the same irreps: one without its features of odd parity, and its default with them.
+Silicon, cutoff 5 Å, single precision, untrained weights, one core; processor time, the smallest of several steps.
+``--torch`` is an interpreter that has mace-torch, ``--nequip`` one that has NequIP (they need different versions of
+e3nn, and neither is a dependency of jaxff). They run the same structure through an eager ScaleShiftMACE of equal
+settings, and through NequIP where the settings have a NequIP of the same irreps: one without its features of odd
+parity, and its default with them.
 """
 
 from __future__ import annotations
@@ -146,7 +149,11 @@ def main() -> None:
                 ours.append(time_ours(architecture, repeats))
             print(f"{name}, {8 * repeats**3} atoms: {' and '.join(f'{t:.0f}' for t in ours)} us/atom", flush=True)
             for other, theirs in others.items():
-                print(f"    {other}: {theirs:.0f} us/atom, {theirs / max(ours):.1f} to {theirs / min(ours):.1f} times ours", flush=True)
+                print(
+                    f"    {other}: {theirs:.0f} us/atom, {theirs / max(ours):.1f} to {theirs / min(ours):.1f} "
+                    "times ours",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -102,7 +102,8 @@ def table(quick: bool) -> None:
         cost, traced, compiled = measure(potential.compiled(), environments(elements), repetitions)
         name = ", ".join(f"{k}={v}" for k, v in settings.items()) or "defaults"
         print(
-            f"{name:24s} {elements:8d} {potential.model.descriptor.n_features:8d} {cost:8.2f} {traced:8.2f} {compiled:9.2f}",
+            f"{name:24s} {elements:8d} {potential.model.descriptor.n_features:8d} {cost:8.2f} {traced:8.2f} "
+            f"{compiled:9.2f}",
             flush=True,
         )
     cost, _, _ = measure(potential_of({"name": "ace"}, 1, ()).compiled(), environments(1), repetitions)

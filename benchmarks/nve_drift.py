@@ -49,7 +49,12 @@ def in_lammps(atoms, potential: Path, precision: str, steps: int) -> tuple[np.nd
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(folder / "silicon.data", atoms, format="lammps-data", velocities=True, masses=True, units="metal")
-        settings = {"precision": precision, "potential": potential.resolve(), "equilibration": EQUILIBRATION, "steps": steps}
+        settings = {
+            "precision": precision,
+            "potential": potential.resolve(),
+            "equilibration": EQUILIBRATION,
+            "steps": steps,
+        }
         (folder / "in.nve").write_text(SCRIPT.format(**settings))
         command = [sys.executable, "-m", "jaxff.cli.app", "lmp", "-in", "in.nve", "-screen", "none"]
         subprocess.run(command, cwd=folder, check=True)
@@ -103,7 +108,9 @@ def main() -> None:
     energy = 1e6 * energy / len(atoms)
     slope, error = slope_and_error(np.arange(len(energy)) / 1000, energy)
     change, rebuilt = np.abs(np.diff(energy)), np.diff(builds) > 0
-    print(f"{len(atoms)} atoms, {given.picoseconds:g} ps in {given.engine}, {given.precision} precision, {seconds:.0f} s")
+    print(
+        f"{len(atoms)} atoms, {given.picoseconds:g} ps in {given.engine}, {given.precision} precision, {seconds:.0f} s"
+    )
     print(f"temperature                      {temperature.mean():9.1f} K")
     print(f"slope of the total energy        {slope:9.3f} ± {error:.3f} µeV/atom/ps")
     print(f"spread of the total energy       {energy.std():9.3f} µeV/atom")

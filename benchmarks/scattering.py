@@ -2,11 +2,12 @@
 
     python benchmarks/scattering.py [--atoms 64 216 1000] [--tolerances 0.1 0.03 0.01] [--set n_max=2 ...]
 
-Rattled silicon, features of all orders at their default settings, in double precision. Cost: seconds for the features, and
-for energy, forces and stress of a linear model on them, the median of five; peak memory over that of an interpreter with
-JAX; seconds of compilation before. Seconds are those of the processor, all threads together. Each size runs in a process of its own. Grid: an 8-atom cell at 16 places on the grid; the
-standard deviation of each feature over them in units of its standard deviation over ten structures (rattled up to 0.2 Å,
-strained by 3 %), and of the energy of a linear model in which each feature's part varies alike over them.
+Rattled silicon, features of all orders at their default settings, in double precision. Cost: seconds for the features,
+and for energy, forces and stress of a linear model on them, the median of five; peak memory over that of an interpreter
+with JAX; seconds of compilation before. Seconds are those of the processor, all threads together. Each size runs in a
+process of its own. Grid: an 8-atom cell at 16 places on the grid; the standard deviation of each feature over them in
+units of its standard deviation over ten structures (rattled up to 0.2 Å, strained by 3 %), and of the energy of a
+linear model in which each feature's part varies alike over them.
 """
 
 from __future__ import annotations
@@ -86,7 +87,12 @@ def measure_grid(settings: dict) -> dict:
     error = values[:, varying].std(axis=0) / spread[varying]
     weights = generator.normal(size=(200, varying.sum())) / spread[varying]
     total = (values[:, varying] @ weights.T).std(axis=0) / np.linalg.norm(weights * spread[varying], axis=1)
-    return {"spacing": scattering.spacing, "median": np.median(error), "largest": error.max(), "energy": np.median(total)}
+    return {
+        "spacing": scattering.spacing,
+        "median": np.median(error),
+        "largest": error.max(),
+        "energy": np.median(total),
+    }
 
 
 def main() -> None:
@@ -105,19 +111,26 @@ def main() -> None:
         command = [sys.executable, __file__, "--one", str(atoms), *(["--set", *options.set] if options.set else [])]
         done = subprocess.run(command, env=os.environ, capture_output=True, text=True)
         if done.returncode:
-            print(f"{atoms:5d} failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}")
+            print(
+                f"{atoms:5d} failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}"
+            )
             continue
         r = json.loads(done.stdout.splitlines()[-1])
         print(
-            f"{r['atoms']:5d} {'x'.join(map(str, r['grid'])):12s} {r['features_s']:7.3f} s {r['features_compile']:7.1f} s "
-            f"{r['features_mb']:6.0f} MB {r['derivatives_s']:11.3f} s {r['derivatives_compile']:9.1f} s {r['derivatives_mb']:6.0f} MB"
+            f"{r['atoms']:5d} {'x'.join(map(str, r['grid'])):12s} {r['features_s']:7.3f} s "
+            f"{r['features_compile']:7.1f} s "
+            f"{r['features_mb']:6.0f} MB {r['derivatives_s']:11.3f} s {r['derivatives_compile']:9.1f} s "
+            f"{r['derivatives_mb']:6.0f} MB"
             f"   ({r['n_features']} features)",
             flush=True,
         )
     print("\ntolerance spacing    feature: median   largest   energy of a random model")
     for tolerance in options.tolerances:
         r = measure_grid({**settings, "tolerance": tolerance})
-        print(f"{tolerance:9g} {r['spacing']:6.3f} Å {r['median']:18.1e} {r['largest']:9.1e} {r['energy']:12.1e}", flush=True)
+        print(
+            f"{tolerance:9g} {r['spacing']:6.3f} Å {r['median']:18.1e} {r['largest']:9.1e} {r['energy']:12.1e}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

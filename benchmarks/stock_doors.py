@@ -64,8 +64,8 @@ def plain(potential: Path, n: int, steps: int) -> float:
 
     from jax_models import Potential
     from jax_models.neighborhood import neighborhood_of
-    from jaxff.evaluator import Evaluator
     from jaxff.runtime import configure
+    from jaxff.systems.evaluator import Evaluator
 
     configure(threads=1, asynchronous=False)
     loaded = Potential.load(potential)
@@ -101,7 +101,8 @@ def main() -> None:
             plain(arguments.potential, n, arguments.steps),
         )
         print(
-            f"{atoms:6d} {door * 1e3:8.2f} ms {door / atoms * 1e6:6.2f} µs/atom {alone * 1e3:6.2f} ms {alone / atoms * 1e6:6.2f} µs/atom"
+            f"{atoms:6d} {door * 1e3:8.2f} ms {door / atoms * 1e6:6.2f} µs/atom {alone * 1e3:6.2f} ms "
+            f"{alone / atoms * 1e6:6.2f} µs/atom"
         )
 
 

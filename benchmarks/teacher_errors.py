@@ -2,9 +2,9 @@
 
     python benchmarks/teacher_errors.py --out FOLDER [--elements Si Cu Mo] [--labels 5 10 20 50] [--draws 20]
 
-Of an element's training frames a random few are labelled (the mean of several draws); errors are those of the others, MAE in
-meV/atom: of all teachers in the mean, of the one that is best on the labelled frames, and of the best for each frame, which is
-what a perfect classifier would choose. FOLDER is that of benchmarks/knowledge.py.
+Of an element's training frames a random few are labelled (the mean of several draws); errors are those of the others,
+MAE in meV/atom: of all teachers in the mean, of the one that is best on the labelled frames, and of the best for each
+frame, which is what a perfect classifier would choose. FOLDER is that of benchmarks/knowledge.py.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ def main() -> None:
     parser.add_argument("--labels", nargs="*", type=int, default=[5, 10, 20, 50])
     parser.add_argument("--draws", type=int, default=20)
     options = parser.parse_args()
-    from jax_models.training.opinions import aligned, energy_errors
+    from jax_models.training.teachers.teacher_labels import aligned, energy_errors
 
     print(
-        "| element | labels | factor | all teachers | best on the labels | best for each frame |\n|---|---|---|---|---|---|"
+        "| element | labels | factor | all teachers | best on the labels | best for each frame "
+        "|\n|---|---|---|---|---|---|"
     )
     for name in options.elements:
         element = Element(name, options.data, options.out)

@@ -32,7 +32,9 @@ def energies_and_gradient(
     return per_center, jnp.where(neighborhood.mask[..., None], gradient, 0.0)
 
 
-def forces(gradient: Float[np.ndarray, "N K 3"], neighbors: Int[np.ndarray, "N K"], n_atoms: int) -> Float[np.ndarray, "A 3"]:
+def forces(
+    gradient: Float[np.ndarray, "N K 3"], neighbors: Int[np.ndarray, "N K"], n_atoms: int
+) -> Float[np.ndarray, "A 3"]:
     """Forces on ``n_atoms`` atoms (eV/Å) from atom-centred rows, summed in float64 (NumPy)."""
     gradient = np.asarray(gradient, float)
     result = np.zeros((n_atoms, 3))
@@ -48,7 +50,9 @@ def virial(vectors: Float[np.ndarray, "N K 3"], gradient: Float[np.ndarray, "N K
     return np.einsum("nka,nkb->ab", np.asarray(vectors, float), np.asarray(gradient, float))
 
 
-def atomic_virials(vectors: Float[np.ndarray, "N K 3"], gradient: Float[np.ndarray, "N K 3"]) -> Float[np.ndarray, "N 3 3"]:
+def atomic_virials(
+    vectors: Float[np.ndarray, "N K 3"], gradient: Float[np.ndarray, "N K 3"]
+) -> Float[np.ndarray, "N 3 3"]:
     """Each centre's share of the virial (eV); not symmetric atom by atom (Fan et al., PRB 92, 094301)."""
     return np.einsum("nka,nkb->nab", np.asarray(vectors, float), np.asarray(gradient, float))
 

@@ -44,7 +44,9 @@ class ExportedModel(eqx.Module):
             except Exception as error:  # flatbuffers and MLIR have their own exception types
                 raise ModelFileError(f"the exported function ({dtype}) cannot be read: {error}") from None
             if calls - ALLOWED_CALLS:
-                raise ModelFileError(f"the exported function calls {', '.join(sorted(calls - ALLOWED_CALLS))}, which is not allowed")
+                raise ModelFileError(
+                    f"the exported function calls {', '.join(sorted(calls - ALLOWED_CALLS))}, which is not allowed"
+                )
             self.functions[dtype] = function
 
     def energies(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
@@ -57,9 +59,9 @@ def from_function(
     """A local `Potential` from a plain JAX function.
 
     Args:
-        energy: takes a `Neighborhood` (vectors[N, K, 3] in Å, species[N], neighbor_species[N, K], mask[N, K]; ``neighbors``
-            is None) and returns the energy of each centre [N] in eV. Where ``mask`` is False there is no neighbour,
-            and the vector is (1, 1, 1). N and K may be any size, in float32 and in float64.
+        energy: takes a `Neighborhood` (vectors[N, K, 3] in Å, species[N], neighbor_species[N, K], mask[N, K];
+            ``neighbors`` is None) and returns the energy of each centre [N] in eV. Where ``mask`` is False there is no
+            neighbour, and the vector is (1, 1, 1). N and K may be any size, in float32 and in float64.
         elements: chemical symbols; ``species`` indexes them.
         cutoff: Å; neighbours at r < cutoff are seen.
         contract: other fields of `Contract`, e.g. ``citation``.
@@ -126,14 +128,20 @@ def _check_function(energy: Callable, contract: Any) -> None:
         try:
             shape = jax.eval_shape(energy, full).shape
             if shape != (n,):
-                raise ConfigError(f"the function returns shape {shape} for {n} centres; it must return one energy each, shape ({n},)")
+                raise ConfigError(
+                    f"the function returns shape {shape} for {n} centres; it must return one energy each, shape ({n},)"
+                )
             (padded, padded_gradient), (tight, gradient) = (energies_and_gradient(energy, nb) for nb in (full, cut))
         except ConfigError:
             raise
         except Exception as error:
-            raise ConfigError(f"the function fails on a Neighborhood of {n} centres: {type(error).__name__}: {error}") from error
+            raise ConfigError(
+                f"the function fails on a Neighborhood of {n} centres: {type(error).__name__}: {error}"
+            ) from error
     if not (np.isfinite(padded).all() and np.isfinite(padded_gradient).all()):
-        raise ConfigError("the function, or its gradient, is not finite for neighbours between half the cutoff and the cutoff")
+        raise ConfigError(
+            "the function, or its gradient, is not finite for neighbours between half the cutoff and the cutoff"
+        )
     scale = max(1.0, float(np.abs(tight).max()), float(np.abs(gradient).max()))
     worst = max(np.abs(padded - tight).max(), np.abs(padded_gradient[:, :k] - gradient).max())
     if worst > 1e-9 * scale:

@@ -2,8 +2,8 @@
 
 A zip of ``model.json`` (contract and architecture), ``weights.safetensors``, ``check.json`` (a small structure with its
 energy, forces and virial, evaluated again at load), ``provenance.json`` and, for functions written by others,
-``stablehlo/``. Every member's SHA-256 stands in ``model.json``, whose own stands in the zip's comment: a changed byte is
-noticed, whatever it would have meant.
+``stablehlo/``. Every member's SHA-256 stands in ``model.json``, whose own stands in the zip's comment: a changed byte
+is noticed, whatever it would have meant.
 """
 
 from __future__ import annotations
@@ -144,7 +144,9 @@ def _unpack(path: str | os.PathLike, data: bytes) -> tuple[dict[str, Any], dict[
 def _rebuild(architecture: dict[str, Any], contract: Contract, members: dict[str, bytes]) -> eqx.Module:
     if architecture.get("name") == "exported":
         prefix, suffix = "stablehlo/energies_", ".bin"
-        return ExportedModel({n[len(prefix) : -len(suffix)]: data for n, data in members.items() if n.startswith(prefix)})
+        return ExportedModel(
+            {n[len(prefix) : -len(suffix)]: data for n, data in members.items() if n.startswith(prefix)}
+        )
     skeleton = eqx.filter_eval_shape(build, architecture, contract.elements, contract.cutoff)
     arrays = parse_safetensors(members["weights.safetensors"])
     leaves, structure = jax.tree_util.tree_flatten_with_path(skeleton)
@@ -176,11 +178,15 @@ def _check_values(potential: Potential) -> dict[str, Any]:
     # Uneven spacings about half a cutoff: no symmetry that could hide a sign or a swapped axis.
     step = min(0.5 * potential.cutoff, 2.5)
     generator = np.random.default_rng(0)
-    positions = step * (np.array([[i % 2, i // 2 % 2, i // 4] for i in range(n)]) + generator.uniform(-0.12, 0.12, (n, 3)))
+    positions = step * (
+        np.array([[i % 2, i // 2 % 2, i // 4] for i in range(n)]) + generator.uniform(-0.12, 0.12, (n, 3))
+    )
     cell = step * np.array([[2.3, 0.0, 0.0], [0.2, 2.4, 0.0], [-0.1, 0.3, 2.5]])
     values = potential.evaluate(positions, cell, True, symbols)
     if not all(np.isfinite(values[name]).all() for name in ("energy", "forces", "virial")):
-        raise ModelFileError("the potential gives numbers that are not finite for a small test structure; it is not saved")
+        raise ModelFileError(
+            "the potential gives numbers that are not finite for a small test structure; it is not saved"
+        )
     return {
         "symbols": symbols,
         "positions": positions.tolist(),

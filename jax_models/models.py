@@ -40,7 +40,8 @@ class LocalModel(eqx.Module):
     def features(self, neighborhood: Neighborhood) -> Float[Array, "N F"]:
         """Normalised features of each centre."""
         mean, scale = jax.lax.stop_gradient((self.feature_mean, self.feature_scale))
-        # Scaled with the atoms last, as the descriptors have them: in the other order the gradient costs 0.5 us an atom more.
+        # Scaled with the atoms last, as the descriptors have them: in the other order the gradient costs 0.5 us an atom
+        # more.
         return ((self.descriptor(neighborhood).T - mean[:, None]) * scale[:, None]).T
 
     def head(self) -> PyTree[Array]:
@@ -81,7 +82,8 @@ class PointDescriptor(eqx.Module):
 
 
 VOLUME = 2.0
-"""Å^3 in which a grid's readout speaks of 1 eV. A tenth of an atom's volume, because structures differ far less than points
+"""Å^3 in which a grid's readout speaks of 1 eV. A tenth of an atom's volume, because structures differ far less than
+points
 do: with 20 GMP, trained on 8 structures of mlearn Si, was off by 88 meV/atom after 60 epochs, with 2 by 37."""
 
 
@@ -129,8 +131,8 @@ def build(
     """The model that ``architecture`` describes, with fresh parameters.
 
     Args:
-        architecture: ``{"descriptor": {"name": "ace", ...}, "readout": {"name": "mlp", ...}, "priors": [{"name": "zbl", ...}]}``
-            for a local model, with ``"reference_points": {"name": "bonds", ...}`` one that looks from there,
+        architecture: ``{"descriptor": {"name": "ace", ...}, "readout": {"name": "mlp", ...}, "priors": [{"name": "zbl",
+            ...}]}`` for a local model, with ``"reference_points": {"name": "bonds", ...}`` one that looks from there,
             ``{"name": "painn", ..., "priors": [...]}`` for a message-passing one; what is left out takes its default. A
             descriptor of whole cells without reference points makes a model of whole cells.
 
@@ -171,7 +173,9 @@ def build(
     if off_atoms:
         model = PointModel(PointDescriptor(points, descriptor), readout, priors, jnp.zeros(n), jnp.ones(n))
         if model.spacing and priors:
-            raise ConfigError("priors act between atoms, which a grid's points are not; remove them, or use atoms or bonds")
+            raise ConfigError(
+                "priors act between atoms, which a grid's points are not; remove them, or use atoms or bonds"
+            )
         return model
     return LocalModel(descriptor, readout, priors, jnp.zeros(n), jnp.ones(n))
 
@@ -222,7 +226,8 @@ def _with_defaults(registry: dict[str, type], settings: dict[str, Any]) -> dict[
 
 
 def build_descriptor(settings: dict[str, Any], elements: tuple[str, ...], cutoff: float, key: Array) -> Any:
-    """The descriptor of ``settings``, for ``elements``: most need only their number, those ``by_symbol`` which they are."""
+    """The descriptor of ``settings``, for ``elements``: most need only their number, those ``by_symbol`` which they
+    are."""
     given = elements if getattr(DESCRIPTORS.get(settings.get("name")), "by_symbol", False) else len(elements)
     return construct(DESCRIPTORS, "descriptor", settings, given, cutoff, key=key)
 

@@ -101,7 +101,11 @@ def complete_cell(cell: Float[np.ndarray, "3 3"], periodic: Bool[np.ndarray, " 3
 
 
 def dense_neighbors(
-    i: Int[np.ndarray, " P"], j: Int[np.ndarray, " P"], shifts: Int[np.ndarray, "P 3"], n_atoms: int, n_neighbors: int | None = None
+    i: Int[np.ndarray, " P"],
+    j: Int[np.ndarray, " P"],
+    shifts: Int[np.ndarray, "P 3"],
+    n_atoms: int,
+    n_neighbors: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The pair list as matrices: ``neighbors[N, K]``, ``shifts[N, K, 3]`` and ``mask[N, K]``; K is the largest
     count (at least 1) unless given.

@@ -61,7 +61,9 @@ class Contract:
         if self.centers not in ("atoms", "grid"):
             raise ConfigError(f"centers is {self.centers!r}; it must be atoms or grid")
         if (self.centers == "grid") != (np.isfinite(self.spacing) and self.spacing > 0):
-            raise ConfigError(f"spacing is {self.spacing} with centers {self.centers}; a grid needs a positive one, atoms 0")
+            raise ConfigError(
+                f"spacing is {self.spacing} with centers {self.centers}; a grid needs a positive one, atoms 0"
+            )
 
     @classmethod
     def of(cls, model: eqx.Module, elements: tuple[str, ...], cutoff: float, **others: Any) -> Contract:
@@ -93,7 +95,8 @@ class Potential:
 
     contract: Contract
     model: eqx.Module
-    """Anything with ``energies(neighborhood) -> [N]`` in eV; of kind ``global``, a `jax_models.whole_cell.WholeCellModel`."""
+    """Anything with ``energies(neighborhood) -> [N]`` in eV; of kind ``global``, a
+    `jax_models.whole_cell.WholeCellModel`."""
     architecture: dict[str, Any]
     """Rebuilds ``model``'s structure; its arrays come from the file."""
     reference_energies: Float[np.ndarray, " S"]
@@ -117,11 +120,13 @@ class Potential:
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if eqx.is_inexact_array(leaf) else leaf, self.model)
 
     def compiled(self) -> Callable[..., tuple[Float[Array, " N"], Float[Array, "N K 3"]]]:
-        """A jitted ``f(vectors, species, neighbor_species, mask, neighbors=None) -> (energies, dE/dvectors)`` of float32
-        or float64; message-passing models need ``neighbors``."""
+        """A jitted ``f(vectors, species, neighbor_species, mask, neighbors=None) -> (energies, dE/dvectors)`` of
+        float32 or float64; message-passing models need ``neighbors``."""
 
         def jaxff_energy_and_gradient(vectors, species, neighbor_species, mask, neighbors=None):
-            return energies_and_gradient(self.energies, Neighborhood(vectors, species, neighbor_species, mask, neighbors))
+            return energies_and_gradient(
+                self.energies, Neighborhood(vectors, species, neighbor_species, mask, neighbors)
+            )
 
         return jax.jit(jaxff_energy_and_gradient)
 
@@ -138,11 +143,14 @@ class Potential:
         index = {e: n for n, e in enumerate(self.elements)}
         unknown = sorted(set(symbols) - set(index))
         if unknown:
-            raise StructureError(f"the potential has no parameters for {', '.join(unknown)}; it knows {', '.join(self.elements)}")
+            raise StructureError(
+                f"the potential has no parameters for {', '.join(unknown)}; it knows {', '.join(self.elements)}"
+            )
         return np.array([index[s] for s in symbols], np.int32)
 
     def evaluate(self, positions, cell, periodic, symbols: list[str], double: bool = True) -> dict[str, np.ndarray]:
-        """Energy, forces, virial and per-atom values of one structure: the plain reference the engines are tested against.
+        """Energy, forces, virial and per-atom values of one structure: the plain reference the engines are tested
+        against.
 
         Returns:
             ``energy`` (eV), ``energies[N]``, ``forces[N, 3]`` (eV/Å), ``virial[3, 3]`` = dE/dstrain (eV),

@@ -1,7 +1,8 @@
 """Models of whole cells: the energy as a function of all positions and the cell, with no cutoff between atoms.
 
-Such a model has ``energy(positions, cell, species, mask, grid)``, ``grid_for(cell)`` and ``reach``; here is what surrounds it:
-a cell periodic along all three vectors for any structure, shapes padded to few sizes, and the derivatives.
+Such a model has ``energy(positions, cell, species, mask, grid)``, ``grid_for(cell)`` and ``reach``; here is what
+surrounds it: a cell periodic along all three vectors for any structure, shapes padded to few sizes, and the
+derivatives.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ def enclosing_cell(
 def padded(
     positions: Float[np.ndarray, "N 3"], cell: Float[np.ndarray, "3 3"], species: Int[np.ndarray, " N"], dtype: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Positions (inside the cell), cell, species and mask, with room for a few more atoms, so that sizes near each other
-    share one compilation."""
+    """Positions (inside the cell), cell, species and mask, with room for a few more atoms, so that sizes near each
+    other share one compilation."""
     n, size = len(positions), bucket(max(len(positions), 1), 32)
     more = np.zeros((size, 3))
     # Images far away would cost float32 its digits.
@@ -128,8 +129,8 @@ def energy_and_derivatives(
 
 
 def evaluate_cell(model: eqx.Module, arguments: tuple, grid: Grid, n_atoms: int) -> dict[str, Any]:
-    """``energy`` (eV, without reference energies), ``forces[N, 3]`` (eV/Å) and ``virial[3, 3]`` = dE/dstrain (eV) of what
-    `padded` made of a structure."""
+    """``energy`` (eV, without reference energies), ``forces[N, 3]`` (eV/Å) and ``virial[3, 3]`` = dE/dstrain (eV) of
+    what `padded` made of a structure."""
     energy, gradient, virial = energy_and_derivatives(model, *arguments, grid)
     forces = -np.asarray(gradient, float)[:n_atoms]
     return {"energy": float(energy), "forces": forces, "virial": np.asarray(virial, float)}

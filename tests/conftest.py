@@ -33,12 +33,16 @@ def make_potential(elements=("Si",), cutoff=4.0, seed=1, architecture=None):
     from jax_models import Contract, Potential
     from jax_models.models import build
 
-    architecture = architecture or {"descriptor": {"name": "ace", "n_channels": 4, "n_radial": 5, "l_max": 2}, "priors": [{"name": "zbl"}]}
+    architecture = architecture or {
+        "descriptor": {"name": "ace", "n_channels": 4, "n_radial": 5, "l_max": 2},
+        "priors": [{"name": "zbl"}],
+    }
     model = build(architecture, tuple(elements), cutoff, seed)
     readout = model.readout
     generator = np.random.default_rng(seed)
     filled = jax.tree.map(
-        lambda leaf: generator.normal(scale=0.05, size=leaf.shape).astype(np.float32) if eqx.is_array(leaf) else leaf, readout
+        lambda leaf: generator.normal(scale=0.05, size=leaf.shape).astype(np.float32) if eqx.is_array(leaf) else leaf,
+        readout,
     )
     model = eqx.tree_at(lambda m: m.readout, model, filled)
     energies = np.arange(1.0, 1.0 + len(elements)) * -4.0
@@ -54,7 +58,9 @@ def make_grid_potential(elements, cutoff, architecture):
 
     potential = make_potential(elements, cutoff, architecture=architecture)
     model = eqx.tree_at(lambda m: m.feature_scale, potential.model, 20.0 * potential.model.feature_scale)
-    model = eqx.tree_at(lambda m: m.readout, model, jax.tree.map(lambda a: 10.0 * a if eqx.is_array(a) else a, model.readout))
+    model = eqx.tree_at(
+        lambda m: m.readout, model, jax.tree.map(lambda a: 10.0 * a if eqx.is_array(a) else a, model.readout)
+    )
     return dataclasses.replace(potential, model=model)
 
 

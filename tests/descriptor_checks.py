@@ -47,7 +47,8 @@ def padded(neighborhood: Neighborhood, junk: float) -> Neighborhood:
 
 
 def check_descriptor(make, elements=2, cutoff=4.5, smooth_order=2, tolerance=1e-9) -> None:
-    """``make(elements, cutoff)`` builds the descriptor; ``smooth_order`` continuous derivatives at the cutoff: 1 or 2."""
+    """``make(elements, cutoff)`` builds the descriptor; ``smooth_order`` continuous derivatives at the cutoff: 1 or
+    2."""
     with jax.enable_x64(True):
         descriptor = make(elements, cutoff)
         neighborhood = cluster(elements=elements, cutoff=cutoff)

@@ -59,13 +59,17 @@ class Outcome:
         return np.array(values)
 
 
-def run_lammps(script: str, folder: Path, ranks: int = 1, command: str = "lmp", options=(), status: int | None = 0) -> Outcome:
+def run_lammps(
+    script: str, folder: Path, ranks: int = 1, command: str = "lmp", options=(), status: int | None = 0
+) -> Outcome:
     """Run ``script`` with the environment's own ``lmp`` (or ``jaxff``, for ``jaxff lmp``) and ``mpirun``."""
     (folder / "in.script").write_text(script)
     return run_file("in.script", folder, ranks, command, options, status)
 
 
-def run_file(name: str, folder: Path, ranks: int = 1, command: str = "lmp", options=(), status: int | None = 0) -> Outcome:
+def run_file(
+    name: str, folder: Path, ranks: int = 1, command: str = "lmp", options=(), status: int | None = 0
+) -> Outcome:
     from jaxff.lammps.entry import find_libpython, find_plugin
 
     if find_plugin() is None:
@@ -119,7 +123,9 @@ def write_data(path: Path, positions, cell, types, n_types: int) -> None:
     if not np.allclose(cell, np.diag(np.diag(cell))):
         lines.append(f"{cell[1, 0]:.17g} {cell[2, 0]:.17g} {cell[2, 1]:.17g} xy xz yz")
     lines += ["", "Atoms # atomic", ""]
-    lines += [f"{n} {t} {x:.17g} {y:.17g} {z:.17g}" for n, (t, (x, y, z)) in enumerate(zip(types, positions, strict=True), 1)]
+    lines += [
+        f"{n} {t} {x:.17g} {y:.17g} {z:.17g}" for n, (t, (x, y, z)) in enumerate(zip(types, positions, strict=True), 1)
+    ]
     path.write_text("\n".join(lines) + "\n")
 
 

@@ -23,7 +23,11 @@ def message_passing_potential(name: str, elements=("Si", "O"), cutoff: float = 3
     generator = np.random.default_rng(seed)
 
     def fill(leaf):
-        return generator.normal(scale=0.3, size=leaf.shape).astype(np.float32) if eqx.is_array(leaf) and not np.asarray(leaf).any() else leaf
+        return (
+            generator.normal(scale=0.3, size=leaf.shape).astype(np.float32)
+            if eqx.is_array(leaf) and not np.asarray(leaf).any()
+            else leaf
+        )
 
     model = jax.tree.map(fill, model)
     contract = Contract(tuple(elements), cutoff, layers=model.n_layers, kind=model.kind)

@@ -109,7 +109,8 @@ class PlainData:
 
 
 class KokkosData(PlainData):
-    """MLIAPDataPy of mliap_unified_couple_kokkos.pyx on the host: eatoms is an array to write into, and cannot be set."""
+    """MLIAPDataPy of mliap_unified_couple_kokkos.pyx on the host: eatoms is an array to write into, and cannot be
+    set."""
 
     eatoms = property(lambda self: self._eatoms)
     energy = property(None, PlainData._set_energy)

@@ -54,7 +54,9 @@ def primitive():
 
 def triclinic():
     atoms = silicon()
-    atoms.set_cell(atoms.cell.array @ (np.eye(3) + [[0.02, 0.2, -0.1], [0, -0.05, 0.3], [0, 0, 0.04]]), scale_atoms=True)
+    atoms.set_cell(
+        atoms.cell.array @ (np.eye(3) + [[0.02, 0.2, -0.1], [0, -0.05, 0.3], [0, 0, 0.04]]), scale_atoms=True
+    )
     return atoms
 
 
@@ -124,7 +126,9 @@ def test_invariances(silica_potential):
     atoms = attach(silica(), silica_potential)
     energy, forces = atoms.get_potential_energy(), atoms.get_forces()
     rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
-    rotated = attach(Atoms(atoms.symbols, atoms.positions @ rotation, cell=atoms.cell.array @ rotation, pbc=True), silica_potential)
+    rotated = attach(
+        Atoms(atoms.symbols, atoms.positions @ rotation, cell=atoms.cell.array @ rotation, pbc=True), silica_potential
+    )
     np.testing.assert_allclose(rotated.get_potential_energy(), energy, rtol=1e-12)
     np.testing.assert_allclose(rotated.get_forces(), forces @ rotation, atol=1e-11)
     order = np.random.default_rng(2).permutation(len(atoms))
@@ -147,7 +151,10 @@ def test_a_kept_list_gives_what_a_fresh_list_gives(silicon_potential):
     for step in range(60):
         kept.positions += generator.normal(scale=0.02, size=kept.positions.shape)
         if step % 2:
-            kept.set_cell(kept.cell.array @ (np.eye(3) + generator.normal(scale=0.004, size=(3, 3))), scale_atoms=bool(step % 4 - 1))
+            kept.set_cell(
+                kept.cell.array @ (np.eye(3) + generator.normal(scale=0.004, size=(3, 3))),
+                scale_atoms=bool(step % 4 - 1),
+            )
         if step == 30:
             kept.wrap()
         if step == 45:

@@ -64,7 +64,9 @@ def fails(folder, monkeypatch, capsys):
 def folder(tmp_path_factory):
     """Stillinger-Weber silicon as a file, with a crystal, a vacancy hop and labelled structures beside it."""
     folder = tmp_path_factory.mktemp("cli")
-    Potential.from_function(stillinger_weber, ["Si"], cutoff=SW_CUTOFF, citation="PRB 31, 5262").save(folder / "si.jaxff")
+    Potential.from_function(stillinger_weber, ["Si"], cutoff=SW_CUTOFF, citation="PRB 31, 5262").save(
+        folder / "si.jaxff"
+    )
     bulk("Si", a=5.5, cubic=True).write(folder / "si.cif")
     from jaxff.demo.structures import vacancy_hop
 
@@ -96,7 +98,16 @@ def test_evaluate(folder):
     ]
     write(folder / "test.xyz", frames)
     output = succeeds(
-        "evaluate", "si.jaxff", "test.xyz", "--json", "out.json", "--plot", "parity.png", "--precision", "double", cwd=folder
+        "evaluate",
+        "si.jaxff",
+        "test.xyz",
+        "--json",
+        "out.json",
+        "--plot",
+        "parity.png",
+        "--precision",
+        "double",
+        cwd=folder,
     )
     assert "AIMD" in output
     assert (folder / "parity.png").read_bytes().startswith(b"\x89PNG")
@@ -158,11 +169,28 @@ def test_barrier(folder):
 
 
 def test_vacancy_phonons_and_equation_of_state(folder):
-    succeeds("vacancy", "si.jaxff", "si.cif", "--images", 1, "--repeat", 1, 1, 1, "--json", "out.json", "--plot", "out.png", cwd=folder)
+    succeeds(
+        "vacancy",
+        "si.jaxff",
+        "si.cif",
+        "--images",
+        1,
+        "--repeat",
+        1,
+        1,
+        1,
+        "--json",
+        "out.json",
+        "--plot",
+        "out.png",
+        cwd=folder,
+    )
     data = json.loads((folder / "out.json").read_text())
     assert {"formation_energy_ev", "migration_barrier_ev", "saddle_negative_modes"} <= set(data)
     assert data["migration_barrier_ev"] == max(data["path_energies_ev"])
-    output = succeeds("phonons", "si.jaxff", "si.cif", "--repeat", 2, 2, 2, "--json", "out.json", "--plot", "out.pdf", cwd=folder)
+    output = succeeds(
+        "phonons", "si.jaxff", "si.cif", "--repeat", 2, 2, 2, "--json", "out.json", "--plot", "out.pdf", cwd=folder
+    )
     data = json.loads((folder / "out.json").read_text())
     assert "6 bands" in output
     assert len(data["frequencies_at_gamma_thz"]) == 6
@@ -208,7 +236,9 @@ def test_mistakes_get_one_line(folder, fails):
     bulk("Ge", cubic=True).write(folder / "ge.cif")
     assert "no parameters for Ge" in fails("elastic", "si.jaxff", "ge.cif")
     assert "63 atoms and the final one 8" in fails("barrier", "si.jaxff", "initial.xyz", "si.cif")
-    assert "ending must be one of" in fails("barrier", "si.jaxff", "initial.xyz", "final.vasp", "--plot", "path.pikture")
+    assert "ending must be one of" in fails(
+        "barrier", "si.jaxff", "initial.xyz", "final.vasp", "--plot", "path.pikture"
+    )
     assert "no/such/folder" in fails("info", "si.jaxff", "--json", "no/such/folder/info.json")
     done = run("info", "absent.jaxff", cwd=folder)
     assert done.returncode == 1

@@ -1,4 +1,5 @@
-"""A delta model and its teacher are one potential: the same in ASE as in LAMMPS's hybrid/overlay, from `jaxff train` on."""
+"""A delta model and its teacher are one potential: the same in ASE as in LAMMPS's hybrid/overlay, from `jaxff train`
+on."""
 
 from __future__ import annotations
 
@@ -40,7 +41,9 @@ print '[$(pxx:%.17g), $(pyy:%.17g), $(pzz:%.17g), $(pxy:%.17g), $(pxz:%.17g), $(
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_ase_and_hybrid_overlay_give_the_same_numbers(tmp_path, ranks):
     potential = make_potential(("Si",), architecture=SMALL)
-    dataclasses.replace(potential, provenance={"delta": {"teacher": "sw", "settings": TEACHER}}).save(tmp_path / "delta.jaxff")
+    dataclasses.replace(potential, provenance={"delta": {"teacher": "sw", "settings": TEACHER}}).save(
+        tmp_path / "delta.jaxff"
+    )
     crystal = bulk("Si", cubic=True) * 2
     crystal.rattle(0.15, seed=3)
     crystal.wrap()
@@ -70,11 +73,25 @@ def test_a_delta_model_from_the_command_line(tmp_path, monkeypatch):
     """Labels by EMT, teacher EAM; evaluated as the sum, whatever happens to the zero of energy."""
     monkeypatch.chdir(tmp_path)
     write("cu.xyz", emt_frames(10, alloy=False))
-    (tmp_path / "t.yaml").write_text("teachers: [{name: eam, pair_style: eam, pair_coeff: 1 1 Cu_u3.eam, elements: [Cu]}]")
+    (tmp_path / "t.yaml").write_text(
+        "teachers: [{name: eam, pair_style: eam, pair_coeff: 1 1 Cu_u3.eam, elements: [Cu]}]"
+    )
     app(["label", "cu.xyz", "--teachers", "t.yaml", "--out", "l.xyz", "--workers", "1"], standalone_mode=False)
-    small = [word for key, value in (("cutoff", 4.2), ("descriptor.n_channels", 2), ("descriptor.l_max", 1), ("readout.hidden", "[4]")) for word in ("--set", f"model.{key}={value}")]
+    small = [
+        word
+        for key, value in (
+            ("cutoff", 4.2),
+            ("descriptor.n_channels", 2),
+            ("descriptor.l_max", 1),
+            ("readout.hidden", "[4]"),
+        )
+        for word in ("--set", f"model.{key}={value}")
+    ]
     delta = ["--set", "knowledge.strategy=delta", "--epochs", "30", *small]
-    app(["train", "l.xyz", "--out", "named.jaxff", *delta, "--set", "knowledge.teacher_file=t.yaml"], standalone_mode=False)
+    app(
+        ["train", "l.xyz", "--out", "named.jaxff", *delta, "--set", "knowledge.teacher_file=t.yaml"],
+        standalone_mode=False,
+    )
     app(["train", "l.xyz", "--out", "bare.jaxff", *delta], standalone_mode=False)
     assert Potential.load("named.jaxff").provenance["delta"]["settings"]["pair_style"] == "eam"
     found = []

@@ -1,4 +1,5 @@
-"""`jaxff demo` gives, in one command, a potential that stands in for the one that made its data, in ASE and in LAMMPS."""
+"""`jaxff demo` gives, in one command, a potential that stands in for the one that made its data, in ASE and in
+LAMMPS."""
 
 from __future__ import annotations
 

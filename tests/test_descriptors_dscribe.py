@@ -141,7 +141,8 @@ def test_local_mbtr(pair_of_elements, geometry, grid, weighting):
     ).create(atoms)
     reference = np.asarray(reference.todense() if hasattr(reference, "todense") else reference)
     reference = reference.reshape(len(atoms), -1, grid["n"])
-    # Without its pseudo-element X (0) paired with itself: of 3 elements, X-C and X-Si; C-X-C, C-X-Si, Si-X-Si, X-C-C, ...
+    # Without its pseudo-element X (0) paired with itself: of 3 elements, X-C and X-Si; C-X-C, C-X-Si, Si-X-Si, X-C-C,
+    # ...
     kept = [1, 2] if geometry["function"].endswith("distance") else [3, 4, 5, 7, 8, 10, 11]
     reference = reference[:, kept].reshape(len(atoms), -1)
     settings = {"geometry": geometry, "grid": grid, "weighting": weighting}

@@ -11,9 +11,9 @@ from conftest import make_potential
 from training_data import TINY, emt_frames, emt_structures
 
 from jax_models import ConfigError, Potential
-from jax_models.training.finetuning import Start, grown
+from jax_models.training.gradient.finetuning import Start, grown
+from jax_models.training.gradient.trainer import train
 from jax_models.training.settings import Settings
-from jax_models.training.trainer import train
 from jaxff.cli.app import app
 
 CUTOFF = 4.2
@@ -27,7 +27,9 @@ def copper():
 
 def force_error(potential, structures):
     found = [potential.evaluate(s.positions, s.cell, s.periodic, list(s.symbols)) for s in structures]
-    return np.sqrt(np.mean(np.concatenate([f["forces"] - s.forces for f, s in zip(found, structures, strict=True)]) ** 2))
+    return np.sqrt(
+        np.mean(np.concatenate([f["forces"] - s.forces for f, s in zip(found, structures, strict=True)]) ** 2)
+    )
 
 
 def test_fine_tuning_starts_where_the_file_ended(copper):
@@ -64,9 +66,16 @@ def test_grown_models_keep_their_energies(architecture):
     potential = train(emt_structures(4, alloy=False), architecture, CUTOFF, QUICK).potential
     model = grown(potential, ("Cu", "O", "Au"))
     s = emt_structures(1, alloy=False)[0]
-    larger = dataclasses.replace(potential, model=model, contract=dataclasses.replace(potential.contract, elements=("Cu", "O", "Au")), reference_energies=np.append(potential.reference_energies, [0, 0]))
+    larger = dataclasses.replace(
+        potential,
+        model=model,
+        contract=dataclasses.replace(potential.contract, elements=("Cu", "O", "Au")),
+        reference_energies=np.append(potential.reference_energies, [0, 0]),
+    )
     arguments = s.positions, s.cell, s.periodic, list(s.symbols)
-    np.testing.assert_allclose(larger.evaluate(*arguments)["forces"], potential.evaluate(*arguments)["forces"], atol=1e-6)
+    np.testing.assert_allclose(
+        larger.evaluate(*arguments)["forces"], potential.evaluate(*arguments)["forces"], atol=1e-6
+    )
 
 
 def test_features_that_change_with_the_elements_are_refused():
@@ -83,6 +92,9 @@ def test_from_on_the_command_line(copper, tmp_path, monkeypatch):
     potential = Potential.load("alloy.jaxff")
     assert potential.elements == ("Cu", "Au")
     assert list(potential.provenance["start"]) == ["cu.jaxff"]
-    for extra, message in ((["--model", "soap"], "the model is that of cu.jaxff"), (["--set", "training.method=linear"], "does not start from a potential")):
+    for extra, message in (
+        (["--model", "soap"], "the model is that of cu.jaxff"),
+        (["--set", "training.method=linear"], "does not start from a potential"),
+    ):
         with pytest.raises(ConfigError, match=message):
             app(["train", "alloy.xyz", "--from", "cu.jaxff", "--out", "x.jaxff", *extra], standalone_mode=False)

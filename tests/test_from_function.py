@@ -33,7 +33,9 @@ def test_three_body_forces_are_derivatives(tmp_path):
     Potential.from_function(stillinger_weber, ["Si"], cutoff=SW_CUTOFF).save(tmp_path / "sw.jaxff")
     loaded = Potential.load(tmp_path / "sw.jaxff")
     generator = np.random.default_rng(0)
-    positions = 2.5 * np.array([[i % 2, i // 2 % 2, i // 4] for i in range(8)]) + generator.normal(scale=0.1, size=(8, 3))
+    positions = 2.5 * np.array([[i % 2, i // 2 % 2, i // 4] for i in range(8)]) + generator.normal(
+        scale=0.1, size=(8, 3)
+    )
     cell = np.eye(3) * 5.2
 
     def energy(x):

@@ -68,7 +68,8 @@ def test_energy_is_the_integral_over_the_cell(potential):
 
 
 @pytest.mark.parametrize(
-    "descriptor", ["soap", *(pytest.param(d, marks=pytest.mark.slow) for d in ("ace", "acsf", "chebyshev", "gmp", "mbtr"))]
+    "descriptor",
+    ["soap", *(pytest.param(d, marks=pytest.mark.slow) for d in ("ace", "acsf", "chebyshev", "gmp", "mbtr"))],
 )
 def test_forces_and_virial_are_derivatives(descriptor):
     potential = grid_potential(descriptor)
@@ -82,7 +83,9 @@ def test_forces_and_virial_are_derivatives(descriptor):
 
     def energy(t):
         deformation = np.eye(3) + t * strain
-        return potential.evaluate((positions + t * direction) @ deformation, CELL @ deformation, True, SYMBOLS)["energy"]
+        return potential.evaluate((positions + t * direction) @ deformation, CELL @ deformation, True, SYMBOLS)[
+            "energy"
+        ]
 
     numerical = (energy(step) - energy(-step)) / (2 * step)
     analytical = -np.sum(result["forces"] * direction) + np.sum(result["virial"] * strain)
@@ -95,7 +98,10 @@ def test_the_egg_box_shrinks_with_the_spacing():
     for spacing in (0.75, 0.5):
         potential = grid_potential("gmp", spacing)
         steps, _ = grid_steps(CELL, np.ones(3, bool), spacing)
-        energies = [potential.evaluate(POSITIONS + f * steps.sum(axis=0), CELL, True, SYMBOLS)["energy"] for f in (0.1, 0.35, 0.6)]
+        energies = [
+            potential.evaluate(POSITIONS + f * steps.sum(axis=0), CELL, True, SYMBOLS)["energy"]
+            for f in (0.1, 0.35, 0.6)
+        ]
         errors.append(np.ptp(energies) / 5)
         whole = potential.evaluate(POSITIONS + steps[1] - 2 * steps[2] + CELL[0], CELL, True, SYMBOLS)["energy"]
         np.testing.assert_allclose(whole, potential.evaluate(POSITIONS, CELL, True, SYMBOLS)["energy"], atol=1e-9)

@@ -43,7 +43,9 @@ def check(potential, folder, name, cell, periodic, positions, symbols):
     np.testing.assert_allclose(found["energies"], expected["energies"], atol=1e-8)
     np.testing.assert_allclose(found["forces"], expected["forces"], atol=1e-8)
     virials = expected["virials"]
-    np.testing.assert_allclose(found["centroid_virials"], virials.reshape(-1, 9)[:, [0, 4, 8, 1, 2, 5, 3, 6, 7]], atol=1e-7)
+    np.testing.assert_allclose(
+        found["centroid_virials"], virials.reshape(-1, 9)[:, [0, 4, 8, 1, 2, 5, 3, 6, 7]], atol=1e-7
+    )
     np.testing.assert_allclose(found["virials"], virials.reshape(-1, 9)[:, [0, 4, 8, 1, 2, 5]], atol=1e-7)
     if all(periodic):
         np.testing.assert_allclose(found["pressure"] * abs(np.linalg.det(cell)) / BAR, -expected["virial"], atol=1e-6)

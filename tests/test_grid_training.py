@@ -11,12 +11,12 @@ from conftest import make_grid_potential
 
 from jax_models import DatasetError
 from jax_models.reference_points.grid_list import grid_points
-from jax_models.training.batches import common_shape, pack
-from jax_models.training.datasets import Structure
-from jax_models.training.grid_batches import prepare_grid
-from jax_models.training.losses import predict
+from jax_models.training.data.batches import common_shape, pack
+from jax_models.training.data.grid_batches import prepare_grid
+from jax_models.training.data.structures import Structure
+from jax_models.training.gradient.losses import predict
+from jax_models.training.gradient.trainer import train
 from jax_models.training.settings import Settings
-from jax_models.training.trainer import train
 
 CUTOFF = 3.5
 GRID = {
@@ -36,7 +36,16 @@ def structures(potential, number=6, n_atoms=4, seed=0):
         symbols = ("Cu", "Au", "Cu", "Au")[: len(sites)]
         label = potential.evaluate(positions, cell, True, list(symbols))
         found.append(
-            Structure(positions, cell, np.ones(3, bool), symbols, label["energy"], label["forces"], label["virial"], name=f"s{index}")
+            Structure(
+                positions,
+                cell,
+                np.ones(3, bool),
+                symbols,
+                label["energy"],
+                label["forces"],
+                label["virial"],
+                name=f"s{index}",
+            )
         )
     return found
 
@@ -52,7 +61,9 @@ def test_batches_predict_what_the_potential_does(teacher):
     prepared = [prepare_grid(s, ("Cu", "Au"), teacher.reference_energies, CUTOFF, spacing=0.8) for s in data]
     batch = pack(prepared, common_shape(prepared, 3))
     with jax.enable_x64(True):
-        wide = jax.tree.map(lambda leaf: np.asarray(leaf, float) if np.asarray(leaf).dtype == np.float32 else leaf, batch)
+        wide = jax.tree.map(
+            lambda leaf: np.asarray(leaf, float) if np.asarray(leaf).dtype == np.float32 else leaf, batch
+        )
         energies, forces, virials = predict(teacher.model_in(np.float64), wide)
     start = 0
     for index, s in enumerate(data):
@@ -63,7 +74,9 @@ def test_batches_predict_what_the_potential_does(teacher):
 
 
 def test_training_lowers_the_loss_over_energies_forces_and_stress(teacher):
-    trained = train(structures(teacher, 8), GRID, CUTOFF, Settings(epochs=80, learning_rate=0.01, validation_fraction=0.0))
+    trained = train(
+        structures(teacher, 8), GRID, CUTOFF, Settings(epochs=80, learning_rate=0.01, validation_fraction=0.0)
+    )
     assert (trained.potential.contract.centers, trained.potential.contract.spacing) == ("grid", 0.8)
     assert {"energy_rmse", "force_rmse", "virial_rmse"} <= set(trained.potential.provenance["metrics"]["train"])
     assert min(r["loss"] for r in trained.history) < 0.3 * trained.history[0]["loss"]
@@ -87,7 +100,9 @@ def dense(teacher):
 
 def test_a_density_is_a_label(dense):
     found = train(dense, GRID, CUTOFF, Settings(epochs=2, validation_fraction=0.0)).potential
-    assert set(found.provenance["metrics"]["train"]) == {f"{q}_{e}" for q in ("energy", "density") for e in ("rmse", "mae")}
+    assert set(found.provenance["metrics"]["train"]) == {
+        f"{q}_{e}" for q in ("energy", "density") for e in ("rmse", "mae")
+    }
     assert not found.reference_energies.any()
 
 
@@ -112,7 +127,7 @@ def test_densities_that_cannot_be_used(dense):
 
 def test_a_linear_readout_is_fitted_by_least_squares(teacher):
     """Exactly, where the truth is linear: energies, forces and stress."""
-    from jax_models.training.linear import train_linear
+    from jax_models.training.linear.linear_trainer import train_linear
 
     linear = {**GRID, "readout": {"name": "linear"}}
     truth = make_grid_potential(("Cu", "Au"), CUTOFF, linear)
@@ -123,4 +138,8 @@ def test_a_linear_readout_is_fitted_by_least_squares(teacher):
     energy = np.sqrt(np.mean([(s.energy / len(s)) ** 2 for s in data]))
     forces = np.sqrt(np.mean(np.concatenate([s.forces for s in data]) ** 2))
     # Forces are what is left of large contributions that cancel, and the labels are rounded to single precision.
-    assert errors["energy_rmse"] < 1e-5 * energy and errors["virial_rmse"] < 1e-4 * energy and errors["force_rmse"] < 0.05 * forces, errors
+    assert (
+        errors["energy_rmse"] < 1e-5 * energy
+        and errors["virial_rmse"] < 1e-4 * energy
+        and errors["force_rmse"] < 0.05 * forces
+    ), errors

@@ -1,4 +1,5 @@
-"""Training with teachers: their energies are brought to DFT's scale, the right one is believed, and few labels go further."""
+"""Training with teachers: their energies are brought to DFT's scale, the right one is believed, and few labels go
+further."""
 
 from __future__ import annotations
 
@@ -14,15 +15,15 @@ from training_data import TINY, emt_structures
 
 from jax_models import ConfigError, DatasetError
 from jax_models.models import build
-from jax_models.training.alignment import aligned_factor, aligned_references
-from jax_models.training.batches import common_shape, pack, prepare
-from jax_models.training.heads import Heads, only_head
-from jax_models.training.knowledge import train_with_knowledge
-from jax_models.training.knowledge_settings import Knowledge
-from jax_models.training.opinions import Taught, aligned, energy_errors, ranking
+from jax_models.training.data.batches import common_shape, pack, prepare
+from jax_models.training.gradient.heads import Heads, only_head
+from jax_models.training.gradient.trainer import train
 from jax_models.training.settings import Settings
-from jax_models.training.trainer import train
-from jax_models.training.weak import TUKEY, robust_mean
+from jax_models.training.teachers.alignment import aligned_factor, aligned_references
+from jax_models.training.teachers.knowledge_settings import Knowledge
+from jax_models.training.teachers.strategies import train_with_knowledge
+from jax_models.training.teachers.teacher_labels import TeacherLabels, aligned, energy_errors, ranking
+from jax_models.training.teachers.weak import TUKEY, robust_mean
 
 CUTOFF = 4.2
 QUICK = Settings(epochs=4, batch_structures=2, validation_fraction=0.0)
@@ -42,11 +43,16 @@ def taught(labelled, count=24):
         wrong = generator.normal(scale=0.5, size=(2, 4, 3))
         wrong_by = 1.2 * (-1) ** (number // 4)
         off = {"strained": (0.0, wrong_by), "rattled": (wrong_by, 0.0)}[s.group]
-        energies = np.array([s.energy + shift + off[0], s.energy + shift + off[1], 9e9 * (number + 1) ** 2 if number % 3 else np.nan])
-        forces = np.stack([s.forces + (off[k] != 0) * wrong[k] for k in (0, 1)] + [np.full((4, 3), 9e9 if number % 3 else np.nan)], axis=1)
+        energies = np.array(
+            [s.energy + shift + off[0], s.energy + shift + off[1], 9e9 * (number + 1) ** 2 if number % 3 else np.nan]
+        )
+        forces = np.stack(
+            [s.forces + (off[k] != 0) * wrong[k] for k in (0, 1)] + [np.full((4, 3), 9e9 if number % 3 else np.nan)],
+            axis=1,
+        )
         virials = np.stack([s.virial, s.virial, np.full((3, 3), np.nan)])
         bare = {} if number < labelled else {"energy": np.nan, "forces": None, "virial": None}
-        result.append(Taught(dataclasses.replace(s, **bare), energies, forces, virials))
+        result.append(TeacherLabels(dataclasses.replace(s, **bare), energies, forces, virials))
     return result[:labelled], result[labelled:]
 
 
@@ -55,7 +61,9 @@ def run(strategy, labelled=8, settings=QUICK, architecture=TINY, **more):
     weight = more.pop("weight", (0.1,))
     more.setdefault("scale", False)  # what is off by as much as the energies differ has no scale
     keywords = {key: more.pop(key) for key in ("checkpoint", "progress", "validation", "start") if key in more}
-    return train_with_knowledge(known, others, NAMES, architecture, CUTOFF, settings, Knowledge(strategy, weight=weight, **more), **keywords)
+    return train_with_knowledge(
+        known, others, NAMES, architecture, CUTOFF, settings, Knowledge(strategy, weight=weight, **more), **keywords
+    )
 
 
 def numbers(potential):
@@ -80,17 +88,27 @@ def test_teachers_are_brought_to_the_scale_of_dft():
 
 def test_a_teacher_that_is_too_stiff_is_scaled_and_few_labels_do_not_mislead():
     stiff = [
-        Taught(s, np.array([2.5 * s.energy + 3.0 * len(s), -s.energy]), np.stack([2.5 * s.forces] * 2, axis=1), np.stack([2.5 * s.virial] * 2))
+        TeacherLabels(
+            s,
+            np.array([2.5 * s.energy + 3.0 * len(s), -s.energy]),
+            np.stack([2.5 * s.forces] * 2, axis=1),
+            np.stack([2.5 * s.virial] * 2),
+        )
         for s in emt_structures(12)
     ]
     moved = aligned(stiff, ["Cu", "Au"], largest=200.0)
     errors = energy_errors(moved)
-    assert errors[:, 0].max() < 1e-3 and np.isinf(errors[:, 1]).all(), "a teacher that has it the wrong way round is not listened to"
+    assert errors[:, 0].max() < 1e-3 and np.isinf(errors[:, 1]).all(), (
+        "a teacher that has it the wrong way round is not listened to"
+    )
     np.testing.assert_allclose(moved[0].forces[:, 0], moved[0].structure.forces, atol=0.02)
     generator = np.random.default_rng(0)
     counts, energies = np.ones((100, 6, 1)), generator.normal(size=(100, 6))
     # Noise of half the energies' spread about a factor of 1: a ridge fit is closer to it than least squares.
-    found = [(aligned_factor(c, e, e + n) - 1.0, (e - e.mean()) @ n / np.sum((e - e.mean()) ** 2)) for c, e, n in zip(counts, energies, generator.normal(scale=0.5, size=(100, 6)), strict=True)]
+    found = [
+        (aligned_factor(c, e, e + n) - 1.0, (e - e.mean()) @ n / np.sum((e - e.mean()) ** 2))
+        for c, e, n in zip(counts, energies, generator.normal(scale=0.5, size=(100, 6)), strict=True)
+    ]
     ridge, plain = np.sqrt(np.mean(np.square(found), axis=0))
     assert ridge < 0.9 * plain
 
@@ -99,7 +117,11 @@ def test_one_trunk_gives_what_each_model_would():
     model = build(TINY, ("Cu", "Au"), CUTOFF)
     heads = Heads.of(model, 3)
     generator = np.random.default_rng(0)
-    heads = eqx.tree_at(lambda h: h.heads, heads, jax.tree.map(lambda leaf: jnp.asarray(generator.normal(size=leaf.shape), jnp.float32), heads.heads))
+    heads = eqx.tree_at(
+        lambda h: h.heads,
+        heads,
+        jax.tree.map(lambda leaf: jnp.asarray(generator.normal(size=leaf.shape), jnp.float32), heads.heads),
+    )
     prepared = [prepare(s, ("Cu", "Au"), np.zeros(2), CUTOFF) for s in emt_structures(3)]
     nb = pack(prepared, common_shape(prepared, 3)).neighborhood
     outputs = heads.outputs(nb)
@@ -119,7 +141,9 @@ def test_the_robust_loss_is_a_mean_square_that_forgets_outliers():
     assert np.abs(slope[:40]).max() == 0.0 and np.abs(slope[40:]).max() > 0
     assert float(robust_mean(wild, used)) < (TUKEY * 2e-3) ** 2
     # What is not used may be anything.
-    assert float(robust_mean(wild.at[:40].set(jnp.nan), used.at[:40].set(False))) == pytest.approx(float(jnp.mean(small[40:] ** 2)), rel=0.15)
+    assert float(robust_mean(wild.at[:40].set(jnp.nan), used.at[:40].set(False))) == pytest.approx(
+        float(jnp.mean(small[40:] ** 2)), rel=0.15
+    )
     assert float(robust_mean(small, ~used)) == 0.0
 
 
@@ -151,7 +175,9 @@ def test_energies_alone_are_enough():
     bare = [dataclasses.replace(t, structure=dataclasses.replace(t.structure, forces=None, virial=None)) for t in known]
     for strategy in ("weak", "transfer"):
         knowledge = Knowledge(strategy, forces=False, weight=(0.1,), scale=False)
-        found = train_with_knowledge(bare, others, NAMES, TINY, CUTOFF, QUICK, knowledge).potential.provenance["metrics"]["train"]
+        found = train_with_knowledge(bare, others, NAMES, TINY, CUTOFF, QUICK, knowledge).potential.provenance[
+            "metrics"
+        ]["train"]
         assert set(found) == {"energy_rmse", "energy_mae"}
 
 
@@ -164,9 +190,16 @@ def test_pretraining_on_a_good_teacher_halves_the_error_of_few_labels():
         found = [potential.evaluate(s.positions, s.cell, s.periodic, list(s.symbols)) for s in test]
         return np.sqrt(np.mean(np.concatenate([f["forces"] - s.forces for f, s in zip(found, test, strict=True)]) ** 2))
 
-    right = [dataclasses.replace(t, energies=np.where(np.arange(3) < 2, s.energy, np.nan), forces=np.stack([s.forces] * 3, 1)) for t, s in zip([*known, *others], emt_structures(24), strict=True)]
+    right = [
+        dataclasses.replace(
+            t, energies=np.where(np.arange(3) < 2, s.energy, np.nan), forces=np.stack([s.forces] * 3, 1)
+        )
+        for t, s in zip([*known, *others], emt_structures(24), strict=True)
+    ]
     plain = train([t.structure for t in known], TINY, CUTOFF, settings).potential
-    taught_by = train_with_knowledge(right[:4], right[4:], NAMES, TINY, CUTOFF, settings, Knowledge("transfer")).potential
+    taught_by = train_with_knowledge(
+        right[:4], right[4:], NAMES, TINY, CUTOFF, settings, Knowledge("transfer")
+    ).potential
     assert error(taught_by) < 0.5 * error(plain)
 
 
@@ -175,7 +208,11 @@ def test_a_frozen_trunk_stays_as_pretraining_left_it():
     settings = dataclasses.replace(QUICK, trunk="frozen")
     after = train(emt_structures(8), {}, 0.0, settings, start=start).potential
     changed = [not np.array_equal(a, b) for a, b in zip(numbers(start), numbers(after), strict=True)]
-    assert changed == [bool(flag) for leaf, flag in zip(jax.tree.leaves(start.model), jax.tree.leaves(only_head(start.model)), strict=True) if eqx.is_array(leaf)]
+    assert changed == [
+        bool(flag)
+        for leaf, flag in zip(jax.tree.leaves(start.model), jax.tree.leaves(only_head(start.model)), strict=True)
+        if eqx.is_array(leaf)
+    ]
     free = train(emt_structures(8), {}, 0.0, QUICK, start=start).potential
     assert sum(not np.array_equal(a, b) for a, b in zip(numbers(start), numbers(free), strict=True)) > sum(changed)
 
@@ -184,7 +221,9 @@ def test_a_delta_model_learns_what_its_teacher_misses():
     """A teacher that is right but for its zero of energy leaves nothing but that zero."""
     known, _ = taught(8)
     strained = [t for t in known if t.structure.group == "strained"]
-    potential = train_with_knowledge(strained, [], NAMES, TINY, CUTOFF, QUICK, Knowledge("delta", teacher=NAMES[0])).potential
+    potential = train_with_knowledge(
+        strained, [], NAMES, TINY, CUTOFF, QUICK, Knowledge("delta", teacher=NAMES[0])
+    ).potential
     assert potential.provenance["delta"] == {"teacher": NAMES[0]}
     for t in strained:
         s = t.structure
@@ -194,14 +233,23 @@ def test_a_delta_model_learns_what_its_teacher_misses():
 
 
 def test_the_weight_is_chosen_by_validation():
-    origin = run("weak", weight=(0.01, 100.0), settings=dataclasses.replace(QUICK, epochs=20)).potential.provenance["knowledge"]
+    origin = run("weak", weight=(0.01, 100.0), settings=dataclasses.replace(QUICK, epochs=20)).potential.provenance[
+        "knowledge"
+    ]
     losses = origin["validation_loss"]
     assert set(losses) == {"0.01", "100"}
     assert f"{origin['weight']:g}" == min(losses, key=losses.get)
     stages = []
-    run("weak", weight=(0.0, 0.1), settings=dataclasses.replace(QUICK, epochs=5), progress=lambda r, n: stages.append((r["stage"], n)))
+    run(
+        "weak",
+        weight=(0.0, 0.1),
+        settings=dataclasses.replace(QUICK, epochs=5),
+        progress=lambda r, n: stages.append((r["stage"], n)),
+    )
     # Few labels: each is set aside once, in trainings that together are as long as one.
-    assert Counter(stages) == {("training", 5): 5} | {(f"weight-{w}-{fold}", 1): 1 for w in ("0", "0.1") for fold in range(5)}
+    assert Counter(stages) == {("training", 5): 5} | {
+        (f"weight-{w}-{fold}", 1): 1 for w in ("0", "0.1") for fold in range(5)
+    }
 
 
 def test_teachers_whose_expected_error_is_too_large_are_not_heard():
@@ -224,7 +272,9 @@ def test_an_interrupted_strategy_resumes_at_its_stage_to_the_same_numbers(tmp_pa
 
     with pytest.raises(KeyboardInterrupt):
         run("both", checkpoint=tmp_path / "c", progress=interrupt)
-    resumed = run("both", checkpoint=tmp_path / "c", progress=lambda r, n: seen.append((r["stage"], r["epoch"]))).potential
+    resumed = run(
+        "both", checkpoint=tmp_path / "c", progress=lambda r, n: seen.append((r["stage"], r["epoch"]))
+    ).potential
     assert all(np.array_equal(a, b) for a, b in zip(numbers(whole), numbers(resumed), strict=True))
     assert seen == expected
     assert {stage for stage, _ in seen} == {"pretraining", "training"}
@@ -238,7 +288,9 @@ def test_what_a_strategy_lacks_is_said():
         train_with_knowledge(silent, others, *arguments, Knowledge("weak"))
     with pytest.raises(DatasetError, match="needs structures that teachers have labelled and DFT has not"):
         train_with_knowledge(known, [], *arguments, Knowledge("weak"))
-    with pytest.raises(ConfigError, match="knowledge.teachers names nobody; the data have labels of right_when_strained"):
+    with pytest.raises(
+        ConfigError, match="knowledge.teachers names nobody; the data have labels of right_when_strained"
+    ):
         train_with_knowledge(known, others, *arguments, Knowledge("weak", teachers=("nobody",)))
     with pytest.raises(DatasetError, match="lacks the energy or forces of wild"):
         train_with_knowledge(known, others, *arguments, Knowledge("delta", teacher="wild"))

@@ -1,4 +1,5 @@
-"""`jaxff label`: every teacher's labels are its own, failures are named and survived, an interrupted run loses nothing."""
+"""`jaxff label`: every teacher's labels are its own, failures are named and survived, an interrupted run loses
+nothing."""
 
 from __future__ import annotations
 
@@ -49,7 +50,9 @@ def here(tmp_path, monkeypatch):
 def test_lammps_is_the_same_in_any_cell_units_and_boundary():
     """Against ASE's Lennard-Jones: sheared and small cells, free directions, one calculator for all of them."""
     settings = {"epsilon": 0.5 * units.kcal / units.mol, "sigma": 2.5, "rc": 6.0}
-    calculator = LammpsCalculator(["pair_style lj/cut 6.0", "pair_modify shift yes", "pair_coeff * * 0.5 2.5"], ["O", "H"], units="real")
+    calculator = LammpsCalculator(
+        ["pair_style lj/cut 6.0", "pair_modify shift yes", "pair_coeff * * 0.5 2.5"], ["O", "H"], units="real"
+    )
     for pbc in ([0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1]):
         atoms = molecule("H2O")
         atoms.positions *= 2
@@ -74,7 +77,12 @@ def test_labels_of_several_teachers_beside_those_of_dft(here):
     frames = emt_frames(4, alloy=False)
     write("in.xyz", frames)
     shift = "{name: shifted, ase: failing_calculators.Slow}"
-    lines = ["{name: emt, ase: emt.EMT}", "{name: eam, pair_style: eam, pair_coeff: 1 1 Cu_u3.eam, elements: [Cu]}", shift, STILLINGER_WEBER]
+    lines = [
+        "{name: emt, ase: emt.EMT}",
+        "{name: eam, pair_style: eam, pair_coeff: 1 1 Cu_u3.eam, elements: [Cu]}",
+        shift,
+        STILLINGER_WEBER,
+    ]
     found = run_label(here, "in.xyz", "--teachers", teacher_file(here, *lines), "--out", "out.xyz", "--json", "s.json")
     summary = json.loads(Path("s.json").read_text())
     assert not Path("out.xyz.journal").exists()
@@ -85,7 +93,9 @@ def test_labels_of_several_teachers_beside_those_of_dft(here):
         np.testing.assert_allclose(after.arrays["forces_emt"], before.get_forces(), atol=1e-7)
         np.testing.assert_allclose(after.info["stress_emt"], before.get_stress(), atol=1e-8)
         expected = after.copy()
-        expected.calc = LammpsCalculator(["pair_style eam", f"pair_coeff 1 1 {potentials_folder() / 'Cu_u3.eam'}"], ["Cu"])
+        expected.calc = LammpsCalculator(
+            ["pair_style eam", f"pair_coeff 1 1 {potentials_folder() / 'Cu_u3.eam'}"], ["Cu"]
+        )
         assert after.info["energy_eam"] == pytest.approx(expected.get_potential_energy())
         np.testing.assert_allclose(after.arrays["forces_eam"], expected.get_forces(), atol=1e-7)
         assert after.info["error_sw"] == "it has no parameters for Cu; it knows Si"
@@ -103,7 +113,12 @@ def test_labels_of_several_teachers_beside_those_of_dft(here):
 def test_what_kills_a_teacher_is_named_and_the_others_go_on(here):
     frames = [bulk("Cu") * (n, 1, 1) for n in (1, 2, 3, 4)]
     write("in.xyz", frames)
-    ways = {"segfault": "died with signal 11: about to go", "hang": "longer than 2 s", "diverge": "not finite", "raise": "no convergence after 60"}
+    ways = {
+        "segfault": "died with signal 11: about to go",
+        "hang": "longer than 2 s",
+        "diverge": "not finite",
+        "raise": "no convergence after 60",
+    }
     lines = [f"{{name: {how}, ase: failing_calculators.Failing, settings: {{how: {how}}}}}" for how in ways]
     found = run_label(here, "in.xyz", "--teachers", teacher_file(here, *lines), "--out", "out.xyz", "--timeout", "2")
     for number, atoms in enumerate(found):
@@ -121,7 +136,19 @@ def test_an_interrupted_run_goes_on_and_asks_nothing_twice(here):
     frames = emt_frames(8, alloy=False)
     write("in.xyz", frames)
     teachers = teacher_file(here, "{name: slow, ase: failing_calculators.Slow}")
-    command = [sys.executable, "-m", "jaxff.cli.app", "label", "in.xyz", "--teachers", str(teachers), "--out", "out.xyz", "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "jaxff.cli.app",
+        "label",
+        "in.xyz",
+        "--teachers",
+        str(teachers),
+        "--out",
+        "out.xyz",
+        "--workers",
+        "1",
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     journal = Path("out.xyz.journal")
@@ -149,7 +176,10 @@ def test_an_interrupted_run_goes_on_and_asks_nothing_twice(here):
         ("teachers: [{name: 'a b', ase: emt.EMT}]", "teacher 1: name"),
         ("teachers: [{name: a, ase: emt.EMT}, {name: a, ase: lj.LennardJones}]", "two teachers are called a"),
         ("teachers: [{name: a, pair_style: sw, pair_coeff: '* * Si.sw Si'}]", "elements: field required"),
-        ("teachers: [{name: a, pair_style: sw, pair_coeff: '* * Si.swx Si', elements: [Si]}]", "there is no file Si.swx"),
+        (
+            "teachers: [{name: a, pair_style: sw, pair_coeff: '* * Si.swx Si', elements: [Si]}]",
+            "there is no file Si.swx",
+        ),
         ("teachers: [{name: a, jaxff: none.jaxff}]", "there is no file"),
         ("teachers: [{name: a, ase: 'os.system'}]", "os.system is no ASE calculator"),
         ("teachers: [{name: a, ase: '__import__(1).x'}]", "ase: string should match"),
@@ -168,14 +198,18 @@ def test_kim_without_kim_api_says_what_to_install(here):
     try:
         import kimpy  # noqa: F401
     except ImportError:
-        (teacher,) = read_teachers(teacher_file(here, "{name: k, kim: SW_StillingerWeber_1985_Si__MO_405512056662_006}"))
+        (teacher,) = read_teachers(
+            teacher_file(here, "{name: k, kim: SW_StillingerWeber_1985_Si__MO_405512056662_006}")
+        )
         with pytest.raises(ConfigError, match="need kim-api and kimpy"):
             teacher.calculator()
 
 
 def test_nothing_is_written_when_nothing_could_be_labelled(here):
     write("in.xyz", labelled(bulk("Cu"), energy=1.0))
-    with pytest.raises(JaxffError, match="no teacher could label any structure; sw, in.xyz, frame 0: it has no parameters for Cu"):
+    with pytest.raises(
+        JaxffError, match="no teacher could label any structure; sw, in.xyz, frame 0: it has no parameters for Cu"
+    ):
         run_label(here, "in.xyz", "--teachers", teacher_file(here, STILLINGER_WEBER), "--out", "out.xyz")
     assert not Path("out.xyz").exists()
     with pytest.raises(ConfigError, match="must end in .xyz"):
@@ -193,7 +227,11 @@ def test_a_corrupt_label_file_is_named(here):
     train = ["--out", "x.jaxff", "--epochs", "1", "--set", "knowledge.strategy=transfer"]
     for name, content, message in (
         ("cut.xyz", text[: len(text) // 2], "cut.xyz"),
-        ("nan.xyz", text.replace("energy_emt=", "energy_emt=nan was=", 1), "nan.xyz, frame 0: energy_emt is not finite"),
+        (
+            "nan.xyz",
+            text.replace("energy_emt=", "energy_emt=nan was=", 1),
+            "nan.xyz, frame 0: energy_emt is not finite",
+        ),
         ("dft.xyz", text.replace(" energy=", " energy=nan was=", 1), "dft.xyz, frame 0: energy is not finite"),
     ):
         Path(name).write_text(content)

@@ -10,7 +10,10 @@ from conftest import make_potential
 from lammps_runs import BAR, EVALUATE, read_evaluation, run_lammps, write_data
 
 ELEMENTS = ("Si", "O")
-SMALL = {"descriptor": {"name": "ace", "n_channels": 2, "n_radial": 3, "l_max": 1, "body_order": 3}, "priors": [{"name": "zbl"}]}
+SMALL = {
+    "descriptor": {"name": "ace", "n_channels": 2, "n_radial": 3, "l_max": 1, "body_order": 3},
+    "priors": [{"name": "zbl"}],
+}
 """Many-body, and compiles quickly."""
 
 
@@ -77,7 +80,8 @@ def test_same_numbers_as_potential_evaluate(prepared, ranks):
     pair = "pair_style jaxff precision double\npair_coeff * * SiO.jaxff Si O"
     cases = CASES if ranks == 1 else [c for c in CASES if c.name in ("newton_off", "triclinic", "cluster")]
     script = "".join(
-        EVALUATE.format(name=c.name, boundary=c.boundary, newton=c.newton, processors=f"{ranks} 1 1", pair=pair) for c in cases
+        EVALUATE.format(name=c.name, boundary=c.boundary, newton=c.newton, processors=f"{ranks} 1 1", pair=pair)
+        for c in cases
     )
     outcome = run_lammps(script, folder, ranks)
     if ranks == 4:
@@ -92,5 +96,8 @@ def test_same_numbers_as_potential_evaluate(prepared, ranks):
         six = [reference["virials"][:, a, b] for a, b in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))]
         np.testing.assert_allclose(found["virials"].T, six, atol=1e-8, err_msg=case.name)
         total = found["centroid_virials"].sum(axis=0)
-        nine = [reference["virial"][a, b] for a, b in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2), (1, 0), (2, 0), (2, 1))]
+        nine = [
+            reference["virial"][a, b]
+            for a, b in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2), (1, 0), (2, 0), (2, 1))
+        ]
         np.testing.assert_allclose(total, nine, atol=1e-8, err_msg=case.name)

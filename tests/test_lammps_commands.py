@@ -1,7 +1,7 @@
 """Commands of LAMMPS that a pair style meets: the same Stillinger-Weber silicon, ours and LAMMPS's own, in one script.
 
-Each case runs twice: with the potential as a JAX function in a file, and with ``pair_style sw``. Whatever the commands do
-(minimise, change the box, insert and remove atoms, move atoms between ranks), both must end in the same state.
+Each case runs twice: with the potential as a JAX function in a file, and with ``pair_style sw``. Whatever the commands
+do (minimise, change the box, insert and remove atoms, move atoms between ranks), both must end in the same state.
 """
 
 from __future__ import annotations

@@ -22,7 +22,14 @@ mass * 28.0
 {after}
 run 0
 """
-GOOD = {"units": "metal", "before": "", "types": 1, "atoms": "", "pair": "pair_style jaxff\npair_coeff * * Si.jaxff Si", "after": ""}
+GOOD = {
+    "units": "metal",
+    "before": "",
+    "types": 1,
+    "atoms": "",
+    "pair": "pair_style jaxff\npair_coeff * * Si.jaxff Si",
+    "after": "",
+}
 BONDED = {
     "before": "atom_style bond\nbond_style zero",
     "types": "1 box bond/types 1 extra/bond/per/atom 4 extra/special/per/atom 40 #",

@@ -50,9 +50,9 @@ FAILURES = {
     "exception in the model": ("", r"RuntimeError: out of memory \(Python, "),
 }
 # The Python inside `lmp` starts as any other does: sitecustomize is where a test can reach it.
-BREAKS = '''
+BREAKS = """
 import os
-from jaxff.evaluator import Evaluator
+from jaxff.systems.evaluator import Evaluator
 
 evaluate = Evaluator.evaluate
 
@@ -63,7 +63,7 @@ def broken(self, workspace):
     return energies, gradient
 
 Evaluator.evaluate = broken
-'''
+"""
 ACTIONS = {
     "forces are not finite": "energies = energies * float('nan')",
     "exception in the model": "raise RuntimeError('out of memory')",
@@ -89,8 +89,8 @@ def test_a_failure_ends_all_ranks(folder, failure, ranks, monkeypatch):
         (folder / "python").mkdir()
         (folder / "python" / "sitecustomize.py").write_text(BREAKS.format(action=ACTIONS[failure]))
         monkeypatch.setenv("PYTHONPATH", str(folder / "python"))
-    # MPICH's abort on several ranks now and then drops the last lines of a rank, LAMMPS's message among them: known, and
-    # seen about once in ten runs. What may never happen is a second message, a wrong one, or a run that goes on.
+    # MPICH's abort on several ranks now and then drops the last lines of a rank, LAMMPS's message among them: known,
+    # and seen about once in ten runs. What may never happen is a second message, a wrong one, or a run that goes on.
     for _ in range(3 if ranks > 1 else 1):
         outcome = run_lammps(SCRIPT.format(failure=commands, steps=50), folder, ranks, status=None)
         took = time.time() - (folder / "failing").stat().st_mtime
@@ -118,7 +118,9 @@ def test_a_killed_rank_ends_the_others(folder):
         while not (folder / "failing").exists():
             assert process.poll() is None
             time.sleep(0.1)
-        ranks = [pid for pid in descendants(process.pid) if not descendants(pid)]  # the wheel's lmp is a script that runs another
+        ranks = [
+            pid for pid in descendants(process.pid) if not descendants(pid)
+        ]  # the wheel's lmp is a script that runs another
         assert len(ranks) == 2
         os.kill(ranks[1], signal.SIGKILL)
         assert process.wait(SECONDS) != 0
@@ -140,9 +142,13 @@ def descendants(pid: int) -> list[int]:
 @pytest.mark.parametrize("ranks", [1, 4])
 def test_ranks_take_turns_at_the_devices(ranks):
     """Ranks of one node share its devices evenly; four CPU devices stand for four GPUs."""
-    code = "from jaxff.lammps.bridge import device_of_rank\nprint(*[device_of_rank('auto', n).id for n in range(6)])"
+    code = "from jaxff.lammps.pair_jaxff.bridge import device_of_rank\nprint(*[device_of_rank('auto', n).id for n in range(6)])"
     flags = f"--xla_force_host_platform_device_count={ranks}"
     done = subprocess.run(
-        [sys.executable, "-c", code], env=dict(os.environ, XLA_FLAGS=flags, JAX_PLATFORMS="cpu"), capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=dict(os.environ, XLA_FLAGS=flags, JAX_PLATFORMS="cpu"),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.split() == [str(n % ranks) for n in range(6)]

@@ -15,7 +15,14 @@ from jax_models import Potential
 
 SYSTEMS = {
     "lj": (lennard_jones, "Ar", 8.5, "fcc 5.3", 39.9, "pair_style lj/cut 8.5\npair_coeff 1 1 0.0104 3.4"),
-    "sw": (stillinger_weber, "Si", SW_CUTOFF, "diamond 5.43", 28.0855, "pair_style sw\npair_coeff * * {potentials}/Si.sw Si"),
+    "sw": (
+        stillinger_weber,
+        "Si",
+        SW_CUTOFF,
+        "diamond 5.43",
+        28.0855,
+        "pair_style sw\npair_coeff * * {potentials}/Si.sw Si",
+    ),
 }
 SCRIPT = """
 units metal

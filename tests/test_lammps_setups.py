@@ -1,4 +1,5 @@
-"""The settings LAMMPS users combine a pair style with: units, NULL types, hybrid styles, per-atom virials, heat flux."""
+"""The settings LAMMPS users combine a pair style with: units, NULL types, hybrid styles, per-atom virials, heat
+flux."""
 
 from __future__ import annotations
 
@@ -27,7 +28,10 @@ def test_null_types_are_left_out(folder, potential):
     positions, types = random_positions(CUBE, 30, 1.7, 0), np.arange(30) % 4 + 1
     write_data(folder / "null.data", positions, CUBE, types, 4)
     run_lammps(
-        EVALUATE.format(name="null", boundary="p p p", newton="on", processors="* * *", pair=PAIR.format("O NULL Si O")), folder
+        EVALUATE.format(
+            name="null", boundary="p p p", newton="on", processors="* * *", pair=PAIR.format("O NULL Si O")
+        ),
+        folder,
     )
     found = read_evaluation(folder, "null")
     kept = types != 2

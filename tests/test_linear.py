@@ -10,15 +10,15 @@ from conftest import make_potential
 from training_data import emt_frames, emt_structures
 
 from jax_models import ConfigError
-from jax_models.training.ensemble import members_of
-from jax_models.training.equations import parameters_of
-from jax_models.training.evidence import most_probable
-from jax_models.training.least_squares import cross_validated, folds_of, loss, triangle
-from jax_models.training.linear import train_linear
-from jax_models.training.problem import pose
+from jax_models.training.gradient.trainer import train
+from jax_models.training.linear.ensemble import members_of
+from jax_models.training.linear.equations import parameters_of
+from jax_models.training.linear.evidence import most_probable
+from jax_models.training.linear.least_squares import cross_validated, folds_of, loss, triangle
+from jax_models.training.linear.linear_trainer import train_linear
+from jax_models.training.linear.problem import pose
 from jax_models.training.settings import Settings
-from jax_models.training.trainer import train
-from jaxff.training_plot import ridge_curve
+from jaxff.plots.training_course import ridge_curve
 
 ARCHITECTURE = {"descriptor": {"name": "ace", "n_channels": 2, "n_radial": 3, "l_max": 1, "body_order": 3}}
 LINEAR = {**ARCHITECTURE, "readout": {"name": "linear"}}
@@ -51,7 +51,8 @@ def test_labels_of_a_linear_model_are_found_again(structures):
 
 
 def test_rows_are_what_the_potential_gives(structures):
-    """Energy, forces and virial of the equations are those of the finished potential; its loss is the gradient trainer's."""
+    """Energy, forces and virial of the equations are those of the finished potential; its loss is the gradient
+    trainer's."""
     problem = pose(structures[:3], {**LINEAR, "priors": [{"name": "zbl"}]}, 4.0, Settings())
     parameters = np.random.default_rng(0).normal(scale=0.1, size=problem.n_parameters)
     potential = problem.potential(parameters, {})
@@ -59,11 +60,17 @@ def test_rows_are_what_the_potential_gives(structures):
     for s, found in zip(structures, problem.equations(), strict=False):
         values = potential.evaluate(s.positions, s.cell, s.periodic, list(s.symbols))
         n = len(s)
-        expected = [(values["energy"] - s.energy) / n, *np.ravel(values["forces"] - s.forces), *np.ravel(values["virial"] - s.virial) / n]
+        expected = [
+            (values["energy"] - s.energy) / n,
+            *np.ravel(values["forces"] - s.forces),
+            *np.ravel(values["virial"] - s.virial) / n,
+        ]
         np.testing.assert_allclose(found.matrix @ parameters - found.target, expected, atol=1e-9)
     weights = Settings()
     metrics = potential.provenance["metrics"]["train"]
-    expected = sum(w * metrics[f"{k}_rmse"] ** 2 for w, k in ((weights.energy_weight, "energy"), (1.0, "force"), (10.0, "virial")))
+    expected = sum(
+        w * metrics[f"{k}_rmse"] ** 2 for w, k in ((weights.energy_weight, "energy"), (1.0, "force"), (10.0, "virial"))
+    )
     assert sum(loss(rows, parameters) for rows in problem.rows()) == pytest.approx(expected, rel=1e-6)
 
 
@@ -109,7 +116,15 @@ def test_bonds_as_reference_points_and_the_file(structures, tmp_path):
     np.testing.assert_allclose(again.evaluate(*given)["forces"], potential.evaluate(*given)["forces"], atol=1e-12)
 
 
-SCATTERING = {"name": "scattering", "n_scales": 1, "n_max": 1, "l_max": 0, "orders": [0, 1], "powers": [1, 2], "beta_0": 1.2}
+SCATTERING = {
+    "name": "scattering",
+    "n_scales": 1,
+    "n_max": 1,
+    "l_max": 0,
+    "orders": [0, 1],
+    "powers": [1, 2],
+    "beta_0": 1.2,
+}
 
 
 def test_whole_cells(structures):
@@ -120,7 +135,11 @@ def test_whole_cells(structures):
     for s, found in zip(structures, problem.equations(), strict=False):
         values = potential.evaluate(s.positions, s.cell, s.periodic, list(s.symbols))
         n = len(s)
-        expected = [(values["energy"] - s.energy) / n, *np.ravel(values["forces"] - s.forces), *np.ravel(values["virial"] - s.virial) / n]
+        expected = [
+            (values["energy"] - s.energy) / n,
+            *np.ravel(values["forces"] - s.forces),
+            *np.ravel(values["virial"] - s.virial) / n,
+        ]
         np.testing.assert_allclose(found.matrix @ parameters - found.target, expected, atol=1e-7)
     names = problem.parameter_names
     assert {"order", "scale", "power"} <= set(names[-2])
@@ -156,8 +175,12 @@ def test_jaxff_train_linear(tmp_path):
 def test_a_smooth_prior_finds_its_strengths_and_how_sure_it_is():
     """Parameters drawn from one prior, labels with noise: the evidence prefers it, and the spread covers the truth."""
     generator = np.random.default_rng(1)
-    names = [{"body_order": 2, "n": [n], "l": [0]} for n in range(30)] + [{"body_order": 3, "n": [n, n], "l": [2, 2]} for n in range(30)]
-    scale = np.array([1.0 + sum(name["n"]) + max(name["l"]) for name in names]) ** 2 / np.array([1.0] * 30 + [0.03] * 30)
+    names = [{"body_order": 2, "n": [n], "l": [0]} for n in range(30)] + [
+        {"body_order": 3, "n": [n, n], "l": [2, 2]} for n in range(30)
+    ]
+    scale = np.array([1.0 + sum(name["n"]) + max(name["l"]) for name in names]) ** 2 / np.array(
+        [1.0] * 30 + [0.03] * 30
+    )
     truth = generator.normal(size=60) / scale
     matrix = generator.normal(size=(50, 60))
     rows = np.column_stack([matrix, np.ones(50), matrix @ truth + 0.7 + 1e-3 * generator.normal(size=50)])

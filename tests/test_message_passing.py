@@ -1,4 +1,5 @@
-"""Message-passing networks are potentials: invariant, smooth, differentiable, indifferent to padding, in every layer count."""
+"""Message-passing networks are potentials: invariant, smooth, differentiable, indifferent to padding, in every layer
+count."""
 
 from __future__ import annotations
 
@@ -51,7 +52,10 @@ def test_energy_does_not_change_under_rotation_reflection_permutation_and_repeti
     assert np.abs(shuffled["energies"] - before["energies"][order]).max() < 1e-10
     repeated = evaluate(potential, atoms.repeat((2, 1, 1)))
     assert repeated["energy"] == pytest.approx(2 * before["energy"], abs=1e-9)
-    assert np.ptp(before["energies"] - potential.reference_energies[potential.species_of(atoms.get_chemical_symbols())]) > 1e-4
+    assert (
+        np.ptp(before["energies"] - potential.reference_energies[potential.species_of(atoms.get_chemical_symbols())])
+        > 1e-4
+    )
 
 
 def test_forces_and_virial_are_derivatives_of_the_energy(potential):
@@ -93,7 +97,9 @@ def test_padding_changes_nothing_and_second_derivatives_are_finite(potential):
         assert np.abs(padded_energy - energy).max() < 1e-12
         assert np.abs(padded_gradient[:, : nb.mask.shape[1]] - gradient).max() < 1e-12
         assert not np.abs(padded_gradient[:, nb.mask.shape[1] :]).any()
-        second = jax.grad(lambda nb: (energies_and_gradient(potential.energies, nb)[1] ** 2).sum(), allow_int=True)(nb).vectors
+        second = jax.grad(lambda nb: (energies_and_gradient(potential.energies, nb)[1] ** 2).sum(), allow_int=True)(
+            nb
+        ).vectors
         assert np.isfinite(second).all()
 
 
@@ -167,13 +173,22 @@ def rotation_of_degree(ell: int, turn: np.ndarray) -> np.ndarray:
     return np.linalg.lstsq(harmonics(x), harmonics(x @ turn), rcond=None)[0]
 
 
-@pytest.mark.parametrize(("name", "settings"), [("painn", {"n_interactions": 3}), ("mace", {"hidden_irreps": "4x0e + 4x1o + 4x2e", "num_interactions": 3})])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("painn", {"n_interactions": 3}), ("mace", {"hidden_irreps": "4x0e + 4x1o + 4x2e", "num_interactions": 3})],
+)
 def test_features_of_every_layer_and_degree_rotate_as_they_should(name, settings):
     potential = message_passing_potential(name, **settings)
     atoms = random_atoms(seed=7)
     turn = -np.linalg.qr(np.random.default_rng(8).normal(size=(3, 3)))[0]
     with jax.enable_x64(True):
-        nb = neighborhood_of(atoms.positions, atoms.cell.array, True, potential.species_of(atoms.get_chemical_symbols()), potential.cutoff)
+        nb = neighborhood_of(
+            atoms.positions,
+            atoms.cell.array,
+            True,
+            potential.species_of(atoms.get_chemical_symbols()),
+            potential.cutoff,
+        )
         layers = layer_features(potential, nb)
         turned = layer_features(potential, nb._replace(vectors=nb.vectors @ turn))
     for before, after in zip(layers, turned, strict=True):
@@ -193,7 +208,10 @@ def layer_features(potential, nb) -> list[np.ndarray]:
     for t in range(1, model.n_layers):
         own, _ = model.layer(t, nb, own, model.message(t, own)[nb.neighbors])
         results.append(own)
-    return [np.concatenate([own[0][:, None], own[1]], axis=1) if isinstance(own, tuple) else np.asarray(own) for own in results]
+    return [
+        np.concatenate([own[0][:, None], own[1]], axis=1) if isinstance(own, tuple) else np.asarray(own)
+        for own in results
+    ]
 
 
 @pytest.mark.parametrize(("l_max", "order", "degree"), [(3, 2, 0), (3, 3, 0), (2, 4, 0), (3, 3, 1), (2, 3, 2)])
@@ -204,7 +222,12 @@ def test_products_are_independent_complete_and_rotate(l_max, order, degree):
     polynomials = symmetric_products(l_max, order, degree)
     generator = np.random.default_rng(9)
     a = generator.normal(size=(200, (l_max + 1) ** 2))
-    values = lambda a: np.stack([sum(np.prod(a[:, list(i)], axis=1)[:, None] * c for i, c in p.items()) for p in polynomials], 1)  # noqa: E731
+
+    def values(a):
+        return np.stack(
+            [sum(np.prod(a[:, list(i)], axis=1)[:, None] * c for i, c in p.items()) for p in polynomials], 1
+        )
+
     turn = -np.linalg.qr(generator.normal(size=(3, 3)))[0]
     d = [rotation_of_degree(ell, turn) for ell in range(l_max + 1)]
     turned = np.concatenate([a[:, ell**2 : (ell + 1) ** 2] @ d[ell] for ell in range(l_max + 1)], axis=1)
@@ -219,7 +242,10 @@ def count_by_characters(l_max: int, order: int, degree: int) -> int:
     for parity in (1, -1):
         power = []
         for k in range(1, order + 1):
-            chi = sum((parity**ell) ** k * sum(np.cos(m * k * angles) for m in range(-ell, ell + 1)) for ell in range(l_max + 1))
+            chi = sum(
+                (parity**ell) ** k * sum(np.cos(m * k * angles) for m in range(-ell, ell + 1))
+                for ell in range(l_max + 1)
+            )
             power.append(chi)
         symmetric = [np.ones_like(angles)]  # Newton's identities for the complete symmetric polynomials
         for n in range(1, order + 1):

@@ -1,4 +1,5 @@
-"""A network trained with mace-torch becomes a .jaxff file, and gives mace-torch's numbers (data/make_mace_reference.py)."""
+"""A network trained with mace-torch becomes a .jaxff file, and gives mace-torch's numbers
+(data/make_mace_reference.py)."""
 
 from __future__ import annotations
 

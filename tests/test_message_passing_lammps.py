@@ -55,7 +55,8 @@ def test_same_numbers_by_exchange_and_on_the_halo(prepared, name, ranks):
         pair = f"pair_style jaxff precision double exchange {exchange}\npair_coeff * * {name}.jaxff Si O"
         held = [c for c in cases if c.newton == "on" or exchange == "comm"]
         script = "".join(
-            EVALUATE.format(name=c.name, boundary=c.boundary, newton=c.newton, processors=f"{ranks} 1 1", pair=pair) for c in held
+            EVALUATE.format(name=c.name, boundary=c.boundary, newton=c.newton, processors=f"{ranks} 1 1", pair=pair)
+            for c in held
         )
         output = run_lammps(script, folder, ranks).output
         if int(name[-1]) > 1:

@@ -1,5 +1,5 @@
-"""What users of pair_style mliap unified rely on: the numbers of the file on CPU and device arrays, and a pickle that is
-a reference to the file and nothing else."""
+"""What users of pair_style mliap unified rely on: the numbers of the file on CPU and device arrays, and a pickle that
+is a reference to the file and nothing else."""
 
 from __future__ import annotations
 

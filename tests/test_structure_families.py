@@ -39,7 +39,9 @@ def closest(atoms):
 def test_families_of_any_elements(here, elements):
     make("--out", "u.xyz.xz", "--elements", elements, "--number", 4, "--atoms", 12)
     found = read("u.xyz.xz", ":")
-    assert [a.info["config_type"] for a in found] == [f for f in ("strain", "rattle", "vacancy", "surface", "prototype") for _ in range(4)]
+    assert [a.info["config_type"] for a in found] == [
+        f for f in ("strain", "rattle", "vacancy", "surface", "prototype") for _ in range(4)
+    ]
     for atoms in found:
         assert atoms.pbc.all() and np.isfinite(atoms.positions).all() and atoms.calc is None
         assert closest(atoms) > 0.55
@@ -72,9 +74,27 @@ def test_the_same_seed_makes_the_same_structures_and_each_depends_on_its_own_num
 
 
 def test_a_teacher_melts_what_the_file_holds(here):
-    Path("t.yaml").write_text("teachers: [{name: sw, pair_style: sw, pair_coeff: '* * Si.sw Si', elements: [Si]}, {name: emt, ase: emt.EMT}]")
+    Path("t.yaml").write_text(
+        "teachers: [{name: sw, pair_style: sw, pair_coeff: '* * Si.sw Si', elements: [Si]}, {name: emt, ase: emt.EMT}]"
+    )
     write("start.xyz", bulk("Cu", cubic=True))
-    make("start.xyz", "--out", "u.xyz", "--families", "melt", "--number", 3, "--atoms", 4, "--temperatures", "300,900", "--teachers", "t.yaml", "--melt-by", "emt")
+    make(
+        "start.xyz",
+        "--out",
+        "u.xyz",
+        "--families",
+        "melt",
+        "--number",
+        3,
+        "--atoms",
+        4,
+        "--temperatures",
+        "300,900",
+        "--teachers",
+        "t.yaml",
+        "--melt-by",
+        "emt",
+    )
     assert len(read("u.xyz", ":")) == 3
 
 

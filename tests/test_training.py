@@ -15,12 +15,12 @@ from training_data import TINY, emt_structures
 from jax_models import ConfigError, Potential, TrainingError
 from jax_models.models import build
 from jax_models.training import trainer
-from jax_models.training.batches import common_shape, pack, packs, prepare, shuffled_batches
-from jax_models.training.datasets import Structure, natural_cutoff, reference_energies, split
-from jax_models.training.losses import Counts, errors, predict, weighted_loss
-from jax_models.training.optimizer import soap
+from jax_models.training.data.batches import common_shape, pack, packs, prepare, shuffled_batches
+from jax_models.training.data.structures import Structure, natural_cutoff, reference_energies, split
+from jax_models.training.gradient.losses import Counts, errors, predict, weighted_loss
+from jax_models.training.gradient.optimizer import soap
+from jax_models.training.gradient.trainer import train
 from jax_models.training.settings import Settings
-from jax_models.training.trainer import train
 
 CUTOFF = 4.2
 QUICK = Settings(epochs=6, batch_structures=2)
@@ -40,7 +40,10 @@ def filled_model(elements, seed=0):
     """A model whose readout is not zero, as it is before training."""
     model = build(TINY, elements, CUTOFF, seed)
     generator = np.random.default_rng(seed)
-    random = jax.tree.map(lambda leaf: generator.normal(scale=0.1, size=leaf.shape).astype(np.float32), eqx.filter(model.readout, eqx.is_array))
+    random = jax.tree.map(
+        lambda leaf: generator.normal(scale=0.1, size=leaf.shape).astype(np.float32),
+        eqx.filter(model.readout, eqx.is_array),
+    )
     return eqx.tree_at(lambda m: m.readout, model, eqx.combine(random, model.readout))
 
 
@@ -72,10 +75,14 @@ def test_reported_errors_are_those_of_the_potential(structures, trained):
     for part, name in ((taken, "train"), (held_out, "validation")):
         found = [potential.evaluate(s.positions, s.cell, s.periodic, list(s.symbols)) for s in part]
         energy = np.sqrt(np.mean([((f["energy"] - s.energy) / len(s)) ** 2 for f, s in zip(found, part, strict=True)]))
-        force = np.sqrt(np.mean(np.concatenate([f["forces"] - s.forces for f, s in zip(found, part, strict=True)]) ** 2))
+        force = np.sqrt(
+            np.mean(np.concatenate([f["forces"] - s.forces for f, s in zip(found, part, strict=True)]) ** 2)
+        )
         virial = np.sqrt(np.mean([((f["virial"] - s.virial) / len(s)) ** 2 for f, s in zip(found, part, strict=True)]))
         metrics = potential.provenance["metrics"][name]
-        np.testing.assert_allclose([metrics[f"{k}_rmse"] for k in ("energy", "force", "virial")], [energy, force, virial], rtol=1e-3)
+        np.testing.assert_allclose(
+            [metrics[f"{k}_rmse"] for k in ("energy", "force", "virial")], [energy, force, virial], rtol=1e-3
+        )
 
 
 def test_batches_predict_what_the_potential_does(structures):
@@ -86,12 +93,16 @@ def test_batches_predict_what_the_potential_does(structures):
     prepared = [prepare(s, elements, references, CUTOFF) for s in structures[:5]]
     with jax.enable_x64(True):
         double = jax.tree.map(lambda leaf: leaf.astype(np.float64) if eqx.is_inexact_array(leaf) else leaf, model)
-        batch = jax.tree.map(lambda x: x.astype(np.float64) if x.dtype == np.float32 else x, pack(prepared, common_shape(prepared, 5)))
+        batch = jax.tree.map(
+            lambda x: x.astype(np.float64) if x.dtype == np.float32 else x, pack(prepared, common_shape(prepared, 5))
+        )
         energies, forces, virials = predict(double, batch)
     start = 0
     for number, s in enumerate(structures[:5]):
         expected = potential.evaluate(s.positions, s.cell, s.periodic, list(s.symbols))
-        assert energies[number] + references[prepared[number].species].sum() == pytest.approx(expected["energy"], abs=1e-5)
+        assert energies[number] + references[prepared[number].species].sum() == pytest.approx(
+            expected["energy"], abs=1e-5
+        )
         # The batch's vectors are float32: that is the difference seen here.
         np.testing.assert_allclose(forces[start : start + len(s)], expected["forces"], atol=1e-5)
         np.testing.assert_allclose(virials[number], expected["virial"], atol=1e-4)
@@ -103,8 +114,12 @@ def test_gradient_of_the_loss_is_its_derivative(structures):
     elements = ("Cu", "Au")
     prepared = [prepare(s, elements, np.zeros(2), CUTOFF) for s in structures[:3]]
     with jax.enable_x64(True):
-        batch = jax.tree.map(lambda x: x.astype(np.float64) if x.dtype == np.float32 else x, pack(prepared, common_shape(prepared, 3)))
-        model = jax.tree.map(lambda leaf: leaf.astype(np.float64) if eqx.is_inexact_array(leaf) else leaf, filled_model(elements))
+        batch = jax.tree.map(
+            lambda x: x.astype(np.float64) if x.dtype == np.float32 else x, pack(prepared, common_shape(prepared, 3))
+        )
+        model = jax.tree.map(
+            lambda leaf: leaf.astype(np.float64) if eqx.is_inexact_array(leaf) else leaf, filled_model(elements)
+        )
         parameters, static = eqx.partition(model, eqx.is_inexact_array)
         generator = np.random.default_rng(1)
         direction = jax.tree.map(lambda leaf: generator.normal(size=leaf.shape), parameters)
@@ -139,7 +154,9 @@ def test_interrupted_training_resumes_to_the_same_numbers(structures, tmp_path, 
     with pytest.raises(KeyboardInterrupt):
         train(structures, TINY, CUTOFF, QUICK, checkpoint=checkpoint, progress=interrupt)
     seen = []
-    resumed = train(structures, TINY, CUTOFF, QUICK, checkpoint=checkpoint, progress=lambda r, n: seen.append(r["epoch"]))
+    resumed = train(
+        structures, TINY, CUTOFF, QUICK, checkpoint=checkpoint, progress=lambda r, n: seen.append(r["epoch"])
+    )
     assert seen == [1, 2, 3, 4, 5, 6]
     assert all(np.array_equal(a, b) for a, b in zip(numbers(whole.potential), numbers(resumed.potential), strict=True))
     strip = [[{k: v for k, v in r.items() if k != "seconds"} for r in t.history] for t in (whole, resumed)]
@@ -178,7 +195,8 @@ def test_best_epoch_is_kept_and_training_stops_early(structures, monkeypatch):
 
 
 def test_soap_minimises_what_adam_does_not():
-    """A least-squares problem with correlated inputs, as descriptors are: the same steps, a hundredth of Adam's error."""
+    """A least-squares problem with correlated inputs, as descriptors are: the same steps, a hundredth of Adam's
+    error."""
     generator = np.random.default_rng(0)
     rotation = np.linalg.qr(generator.normal(size=(12, 12)))[0]
     inputs = (generator.normal(size=(200, 12)) * np.logspace(0, -3, 12)) @ rotation.T
@@ -234,7 +252,9 @@ def test_every_structure_comes_once_an_epoch(structures):
         assert 0 <= part < 1
         seen += batch.energy[batch.energy_weight > 0].tolist()
     assert sorted(seen) == sorted(np.float32(p.energy).item() for p in prepared)
-    assert all(sum([5, 3, 9, 2][i] for i in run) <= 32 for run in packs([5, 3, 9, 2], [3, 2, 1, 0], shape) if shape.atoms >= 32)
+    assert all(
+        sum([5, 3, 9, 2][i] for i in run) <= 32 for run in packs([5, 3, 9, 2], [3, 2, 1, 0], shape) if shape.atoms >= 32
+    )
 
 
 def test_energies_alone_are_enough(structures):
@@ -248,9 +268,13 @@ def test_molecules_of_different_sizes_with_isolated_atoms():
     generator = np.random.default_rng(0)
     data = []
     for element, energy in (("H", -13.6), ("O", -430.0), ("N", -270.0)):
-        data.append(Structure(np.zeros((1, 3)), np.zeros((3, 3)), np.zeros(3, bool), (element,), energy, group="IsolatedAtom"))
+        data.append(
+            Structure(np.zeros((1, 3)), np.zeros((3, 3)), np.zeros(3, bool), (element,), energy, group="IsolatedAtom")
+        )
     for n in range(12):
-        positions = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0], [0, 0, 2.0]])[: 3 + n % 2] + generator.normal(scale=0.03, size=(3 + n % 2, 3))
+        positions = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0], [0, 0, 2.0]])[: 3 + n % 2] + generator.normal(
+            scale=0.03, size=(3 + n % 2, 3)
+        )
         symbols = ("O", "H", "H", "H")[: len(positions)]
         spread = np.linalg.norm(positions[1:] - positions[0], axis=1)
         energy = -457.2 - 10.0 - 13.6 * (n % 2) + ((spread - 0.96) ** 2).sum()

@@ -18,7 +18,7 @@ from ase.io import read, write
 from training_data import emt_frames, labelled
 
 from jax_models import ConfigError, DatasetError, JaxffError, Potential
-from jax_models.training.datasets import check, elements_of, reference_energies
+from jax_models.training.data.structures import check, elements_of, reference_energies
 from jax_models.training.settings import Settings
 from jaxff import JaxffCalculator
 from jaxff.cli.app import app
@@ -101,7 +101,10 @@ def test_xz_traj_and_other_keys_give_the_same_structures(frames, tmp_path):
     renamed = []
     for atoms in frames:
         copy = atoms.copy()
-        copy.info |= {"dft_energy": atoms.get_potential_energy(), "virial": -atoms.get_stress(voigt=False) * atoms.get_volume()}
+        copy.info |= {
+            "dft_energy": atoms.get_potential_energy(),
+            "virial": -atoms.get_stress(voigt=False) * atoms.get_volume(),
+        }
         copy.arrays["dft_forces"] = atoms.get_forces()
         renamed.append(copy)
     write(tmp_path / "b.xyz", renamed)
@@ -139,7 +142,11 @@ def broken(frames, number, **changes):
         (3, {"energy": None}, r"bad.traj, frame 3 has no energy.*forces, stress"),
         (5, {"forces": None}, r"bad.traj, frame 5 has no forces, but .*frame 0 has"),
         (2, {"energy": np.nan}, r"bad.traj, frame 2: energy is not finite"),
-        (7, {"forces": np.array([[0, 0, 0], [0, np.inf, 0], [0, 0, 0], [0, 0, 0.0]])}, r"frame 7: forces is not finite \(first at atom 1\)"),
+        (
+            7,
+            {"forces": np.array([[0, 0, 0], [0, np.inf, 0], [0, 0, 0], [0, 0, 0.0]])},
+            r"frame 7: forces is not finite \(first at atom 1\)",
+        ),
         (1, {"stress": np.full(6, np.nan)}, r"frame 1: stress is not finite"),
     ],
 )
@@ -162,7 +169,9 @@ def test_what_cannot_be_trained_on_is_refused_in_one_line(frames, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.xyz").write_text("")
     (tmp_path / "junk.xyz").write_text("what is\nthis\n")
-    overlapping = labelled(Atoms("Cu2", [[0, 0, 0], [0, 0, 1e-5]], cell=[9, 9, 9], pbc=True), energy=0.0, forces=np.zeros((2, 3)))
+    overlapping = labelled(
+        Atoms("Cu2", [[0, 0, 0], [0, 0, 1e-5]], cell=[9, 9, 9], pbc=True), energy=0.0, forces=np.zeros((2, 3))
+    )
     write(tmp_path / "overlap.xyz", [*frames, overlapping])
     write(tmp_path / "good.xyz", frames)
     write(tmp_path / "other.xyz", labelled(Atoms("Ni", cell=[3, 3, 3], pbc=True), energy=0.0, forces=np.zeros((1, 3))))
@@ -171,7 +180,10 @@ def test_what_cannot_be_trained_on_is_refused_in_one_line(frames, tmp_path, monk
         (["junk.xyz"], "cannot read junk.xyz"),
         (["none.xyz"], "there is no file none.xyz"),
         (["overlap.xyz"], "overlap.xyz, frame 16: atoms 0 and 1 are at the same place"),
-        (["good.xyz", "--valid", "other.xyz"], "other.xyz, frame 0 has Ni, which the training data lack; they have Cu, Au"),
+        (
+            ["good.xyz", "--valid", "other.xyz"],
+            "other.xyz, frame 0 has Ni, which the training data lack; they have Cu, Au",
+        ),
         (["good.xyz", "--model", "acee"], "there is no model 'acee'; choose from ac"),
         (["good.xyz", "--set", "training.learning_rat=1"], "there is no setting training.learning_rat"),
         (["good.xyz", "--set", "training.epochs=many"], "training.epochs"),
@@ -195,7 +207,11 @@ def test_default_configuration_is_what_no_configuration_gives(tmp_path):
 
 def test_overrides_win_over_the_file(tmp_path):
     (tmp_path / "c.yaml").write_text("training: {epochs: 7, learning_rate: 1e-3}\nmodel:\n  descriptor: {name: acsf}\n")
-    config = load_config(tmp_path / "c.yaml", overrides=["training.learning_rate=2e-4", "model.cutoff=6", "data.energy_key=REF"], epochs=9)
+    config = load_config(
+        tmp_path / "c.yaml",
+        overrides=["training.learning_rate=2e-4", "model.cutoff=6", "data.energy_key=REF"],
+        epochs=9,
+    )
     assert (config.training.epochs, config.training.learning_rate) == (9, 2e-4)
     assert (config.model.cutoff, config.data.energy_key) == (6.0, "REF")
     assert config.model.architecture() == {"descriptor": {"name": "acsf"}}
@@ -253,5 +269,10 @@ def test_only_trustworthy_stresses_of_real_data_are_used(shared_data):
 
 
 def test_commands_start_without_heavy_imports():
-    code = "import sys; import jaxff.cli.app; print([m for m in ('jax', 'ase', 'numpy', 'pydantic') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ).stdout.strip() == "[]"
+    code = (
+        "import sys; import jaxff.cli.app; print([m for m in ('jax', 'ase', 'numpy', 'pydantic') if m in sys.modules])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ).stdout.strip()
+        == "[]"
+    )

@@ -11,8 +11,8 @@ from training_data import emt_structures
 from whole_cell_potentials import whole_cell_potential
 
 from jax_models import ConfigError, Potential, StructureError
-from jax_models.training.linear import train_linear
-from jax_models.training.trainer import train
+from jax_models.training.gradient.trainer import train
+from jax_models.training.linear.linear_trainer import train_linear
 from jax_models.whole_cell import enclosing_cell
 from jaxff import JaxffCalculator
 from jaxff.config import load_config
@@ -65,7 +65,8 @@ def test_lammps_gives_what_ase_gives(prepared, ranks, names):
     cases = [c for c in CASES if c.name in names]
     pair = "pair_style jaxff precision double\npair_coeff * * SiO.jaxff Si O"
     script = "".join(
-        RUN.format(name=c.name, boundary=c.boundary, newton=c.newton, processors=f"{ranks} 1 1", pair=pair) for c in cases
+        RUN.format(name=c.name, boundary=c.boundary, newton=c.newton, processors=f"{ranks} 1 1", pair=pair)
+        for c in cases
     )
     run_lammps(script, folder, ranks)
     for case in cases:
@@ -84,7 +85,9 @@ def test_lammps_refuses_virials_of_atoms(prepared):
     folder, _ = prepared
     pair = "pair_style jaxff\npair_coeff * * SiO.jaxff Si O\ncompute stresses all stress/atom NULL\n"
     script = RUN.format(name="triclinic", boundary="p p p", newton="on", processors="1 1 1", pair=pair)
-    script = script.replace("run 0", "compute total all reduce sum c_stresses[1]\nthermo_style custom step c_total\nrun 0")
+    script = script.replace(
+        "run 0", "compute total all reduce sum c_stresses[1]\nthermo_style custom step c_total\nrun 0"
+    )
     outcome = run_lammps(script, folder, status=None)
     assert outcome.status != 0 and "sees the whole cell and has no virial of single atoms" in outcome.output
 

@@ -9,7 +9,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from jaxff.io import structure_of
 
-TINY = {"descriptor": {"name": "ace", "n_channels": 4, "n_radial": 4, "l_max": 1, "body_order": 3}, "readout": {"name": "mlp", "hidden": [8]}}
+TINY = {
+    "descriptor": {"name": "ace", "n_channels": 4, "n_radial": 4, "l_max": 1, "body_order": 3},
+    "readout": {"name": "mlp", "hidden": [8]},
+}
 
 
 def emt_frames(n=16, alloy=True, seed=0):

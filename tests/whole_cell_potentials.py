@@ -9,7 +9,15 @@ import numpy as np
 from jax_models import Contract, Potential
 from jax_models.models import build, completed
 
-SCATTERING = {"name": "scattering", "n_max": 2, "l_max": 1, "beta_0": 1.0, "n_scales": 2, "orders": (1, 2), "powers": (1, 2)}
+SCATTERING = {
+    "name": "scattering",
+    "n_max": 2,
+    "l_max": 1,
+    "beta_0": 1.0,
+    "n_scales": 2,
+    "orders": (1, 2),
+    "powers": (1, 2),
+}
 
 
 def whole_cell_potential(elements=("Si", "O"), seed=0, **settings) -> Potential:

@@ -210,7 +210,8 @@ def main() -> None:
         exponents, coefficients, wrong = gaussian_fit(sum(c * orbitals[s] for s, c in shells.items()), electrons)
         reference = f"   NIST {NIST_LDA[symbol]:.6f}" if symbol in NIST_LDA else ""
         print(
-            f"{symbol:2s} {energy:15.6f} hartree{reference}   {electrons} valence electrons, {len(exponents)} Gaussians, {100 * wrong:.1f} % misplaced"
+            f"{symbol:2s} {energy:15.6f} hartree{reference}   {electrons} valence electrons, {len(exponents)} "
+            f"Gaussians, {100 * wrong:.1f} % misplaced"
         )
         elements[symbol] = {"valence_electrons": electrons, "exponents": exponents, "coefficients": coefficients}
     if check:

@@ -13,7 +13,8 @@ from jaxtyping import Array, Float
 
 @jax.custom_vjp
 def sum_neighbors(radial: Float[Array, "N B K"], harmonics: Float[Array, "N M K"]) -> Float[Array, "N B M"]:
-    """Sum over neighbours k of ``radial[n, b, k] harmonics[n, m, k]``. Differentiable any number of times in reverse mode."""
+    """Sum over neighbours k of ``radial[n, b, k] harmonics[n, m, k]``. Differentiable any number of times in reverse
+    mode."""
     return jnp.einsum("nbk,nmk->nbm", radial, harmonics)
 
 

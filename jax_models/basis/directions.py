@@ -23,7 +23,8 @@ def distances_and_directions(
     r^2 = |v|^2 + SOFTENING^2 (1 - |v|^2 / SOFTENED_BELOW^2)^3 inside SOFTENED_BELOW. Padded entries give numbers that
     are finite, and mean nothing.
     """
-    # The barriers stop XLA from computing r and the direction, and the sums behind their derivatives, once for each use.
+    # The barriers stop XLA from computing r and the direction, and the sums behind their derivatives, once for each
+    # use.
     x, y, z = jax.lax.optimization_barrier(neighborhood.vectors.transpose(2, 0, 1))
     square = x * x + y * y + z * z
     fading = jnp.maximum(1.0 - square * (1.0 / SOFTENED_BELOW**2), 0.0)

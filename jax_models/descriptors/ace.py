@@ -20,8 +20,8 @@ from jax_models.basis.angular import gaunt, spherical_harmonics
 from jax_models.basis.contraction import mix_channels, sum_neighbors
 from jax_models.basis.cutoff import polynomial_cutoff
 from jax_models.basis.directions import distances_and_directions
+from jax_models.basis.own_element import select_element
 from jax_models.basis.radial import chebyshev
-from jax_models.basis.selection import select_element
 from jax_models.errors import ConfigError
 from jax_models.neighborhood import Neighborhood
 
@@ -107,7 +107,11 @@ class ACE(eqx.Module):
         products = [(2, (0,))]
         products += [(3, (degree, degree)) for degree in range(self.l_max + 1)] if self.body_order >= 3 else []
         products += [(4, triple) for triple in self._triples] if self.body_order >= 4 else []
-        return [{"body_order": b, "l": list(degrees), "channel": c} for b, degrees in products for c in range(self.n_channels)]
+        return [
+            {"body_order": b, "l": list(degrees), "channel": c}
+            for b, degrees in products
+            for c in range(self.n_channels)
+        ]
 
     @property
     def _triples(self) -> list[tuple[int, int, int]]:

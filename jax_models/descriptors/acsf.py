@@ -40,7 +40,8 @@ class ACSF(eqx.Module):
         cutoff: Å, DScribe's ``r_cut``.
         g2_params: (eta in 1/Å^2, mu in Å) of each function. Default: six centred and six shifted Gaussians.
         g3_params: kappa in 1/Å.
-        g4_params: (eta in 1/Å^2, zeta >= 1, -1 <= lambda <= 1). Default: four centred widths, zeta 1 and 4, lambda 1 and -1.
+        g4_params: (eta in 1/Å^2, zeta >= 1, -1 <= lambda <= 1). Default: four centred widths, zeta 1 and 4, lambda 1
+            and -1.
         g5_params: the same.
 
     Raises:

@@ -40,10 +40,10 @@ SMALLEST_SIGMA = 0.05
 class GMP(eqx.Module):
     """Features [N, F]: for each order (ascending), and within it each sigma, the norm of the multipole.
 
-    Order -1 is the density itself at the point, without a probe: one feature. Order 0 is the overlap with the probe. From
-    order 1 on a feature is sqrt(norm^2 + d^2) - d, d a hundredth of the largest norm one atom of the model's elements
-    has, because the bare root has no derivative where symmetry makes the norm vanish. Atoms fade out at the cutoff by
-    (1 - (r/cutoff)^2)^3. An atom at the centre counts; a centre whose species is -1 has none.
+    Order -1 is the density itself at the point, without a probe: one feature. Order 0 is the overlap with the probe.
+    From order 1 on a feature is sqrt(norm^2 + d^2) - d, d a hundredth of the largest norm one atom of the model's
+    elements has, because the bare root has no derivative where symmetry makes the norm vanish. Atoms fade out at the
+    cutoff by (1 - (r/cutoff)^2)^3. An atom at the centre counts; a centre whose species is -1 has none.
 
     Args:
         elements: chemical symbols, H to Rn.

@@ -21,10 +21,10 @@ DEFAULT_WEIGHTING = ({"function": "exp", "scale": 0.4}, {"function": "exp", "sca
 class MBTR(eqx.Module):
     """Features [N, F]: distributions of distances (k = 2) and angles (k = 3) in which the centre takes part.
 
-    Parameters are DScribe's; each of the three may be one dictionary, or a list of them for several terms, whose features
-    follow each other. Order within a term, n grid points a block: k = 2, one block for each element of the neighbour;
-    k = 3, the centre in the middle, one for each pair of elements z <= z' of the ends; then the centre at an end,
-    one for each (element in the middle, element at the other end). DScribe has the same blocks in the same order,
+    Parameters are DScribe's; each of the three may be one dictionary, or a list of them for several terms, whose
+    features follow each other. Order within a term, n grid points a block: k = 2, one block for each element of the
+    neighbour; k = 3, the centre in the middle, one for each pair of elements z <= z' of the ends; then the centre at an
+    end, one for each (element in the middle, element at the other end). DScribe has the same blocks in the same order,
     and between them those of its pseudo-element X with itself, which are always zero and left out here.
 
     A weighting with "threshold" or "r_cut" ends abruptly, or as DScribe's does. Without them (the default) neighbours

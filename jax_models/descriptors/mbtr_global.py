@@ -52,7 +52,8 @@ def global_mbtr(
     """
     if normalization not in NORMALIZATIONS or (normalization == "valle_oganov" and not volume):
         raise ConfigError(
-            f"mbtr: normalization is {normalization!r}; choose from {', '.join(NORMALIZATIONS)} (the last needs a periodic cell)"
+            f"mbtr: normalization is {normalization!r}; choose from {', '.join(NORMALIZATIONS)} (the last "
+            "needs a periodic cell)"
         )
     terms = checked_terms(geometry, grid, weighting)
     dtype = neighborhood.vectors.dtype

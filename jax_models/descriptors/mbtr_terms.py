@@ -128,8 +128,8 @@ def pair_values(
 def triple_values(
     term: Term, neighborhood: Neighborhood, cutoff: float, middle: bool
 ) -> tuple[Float[Array, "N K K"], Float[Array, "N K K"]]:
-    """Geometry and weight of each ordered pair (j, k) of neighbours (k = 3): the angle at the centre (``middle``), where
-    each unordered pair has half the weight in either order, or the angle at j between the centre and k."""
+    """Geometry and weight of each ordered pair (j, k) of neighbours (k = 3): the angle at the centre (``middle``),
+    where each unordered pair has half the weight in either order, or the angle at j between the centre and k."""
     r, unit = distances_and_directions(neighborhood)
     x, y, z = (r * u for u in unit)
     pairs = neighborhood.mask[:, :, None] & neighborhood.mask[:, None, :] & ~jnp.eye(r.shape[1], dtype=bool)
@@ -156,7 +156,8 @@ def triple_values(
 
 
 def _weight(term: Term, length, first, second=None):
-    """``length``: the distance (k = 2) or the way around the triangle (k = 3); ``first``, ``second``: arms of the angle."""
+    """``length``: the distance (k = 2) or the way around the triangle (k = 3); ``first``, ``second``: arms of the
+    angle."""
     if term.weight == "exp":
         value = jnp.exp(-term.scale * length)
         return jnp.where(value < term.threshold, 0.0, value)

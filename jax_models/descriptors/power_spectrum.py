@@ -1,7 +1,8 @@
 """Pairs and power spectrum: linear ACE up to three bodies with its orders written out (Drautz, PRB 99, 014104).
 
-Density coefficients A[z, n, l, m] = sum_{j of element z} R_n(r_ij) Y_lm(r_ij) are kept apart by radial order and element,
-not mixed into learned channels: every feature has radial orders and a degree, which a smoothness prior can weigh.
+Density coefficients A[z, n, l, m] = sum_{j of element z} R_n(r_ij) Y_lm(r_ij) are kept apart by radial order and
+element, not mixed into learned channels: every feature has radial orders and a degree, which a smoothness prior can
+weigh.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ NEAR = 0.45
 class PowerSpectrum(eqx.Module):
     """Features [N, F] of body order 2, A[z, n, 0, 0], and 3, sum_m A[z, n, l, m] A[z', n', l, m].
 
-    By the addition theorem the second is a sum over pairs of neighbours: R_n(r_ij) R_n'(r_ik) P_l(cos jik), P_l the Legendre
-    polynomials (harmonics are normalised to that), each neighbour once with itself.
+    By the addition theorem the second is a sum over pairs of neighbours: R_n(r_ij) R_n'(r_ik) P_l(cos jik), P_l the
+    Legendre polynomials (harmonics are normalised to that), each neighbour once with itself.
 
-    R_n(r) = T_n(x) fc(r): Chebyshev polynomials of x, which is 1/(1 + (r/near)^4) (the Agnesi transform, ACEpotentials.jl) moved
-    to [-1, 1], so that a polynomial resolves neighbours near ``near`` best; fc = (1 - (r/cutoff)^2)^2. Forces are continuous at
-    the cutoff, their derivative is not. The number of features grows with the square of the elements.
+    R_n(r) = T_n(x) fc(r): Chebyshev polynomials of x, which is 1/(1 + (r/near)^4) (the Agnesi transform,
+    ACEpotentials.jl) moved to [-1, 1], so that a polynomial resolves neighbours near ``near`` best; fc = (1 -
+    (r/cutoff)^2)^2. Forces are continuous at the cutoff, their derivative is not. The number of features grows with the
+    square of the elements.
 
     Args:
         elements: number of elements.
@@ -77,8 +79,10 @@ class PowerSpectrum(eqx.Module):
             ("triplet_n", triplet_n, 1, pair_n),
             ("l_max", l_max, 0, 6),
         ):
-            if not low <= value <= high:
-                raise ConfigError(f"power_spectrum: {name} is {value}; it must be between {low} and {high}")
+            if not (isinstance(value, int) and low <= value <= high):
+                raise ConfigError(
+                    f"power_spectrum: {name} is {value}; it must be a whole number between {low} and {high}"
+                )
         if near is not None and not near > 0:
             raise ConfigError(f"power_spectrum: near is {near}; it must be a positive distance in Å")
         self.elements, self.cutoff, self.pair_n, self.triplet_n, self.l_max = (

@@ -2,9 +2,9 @@
 arXiv 1812.02320; Eickenberg et al., arXiv 1805.00571).
 
 Atoms are points of weight w_c(z) in density channels c. Each channel is convolved with the wavelets of every scale, the
-modulus over m is taken, and its powers are integrated over the cell; the modulus is convolved again with wider wavelets.
-Convolutions are products of Fourier series on a grid commensurate with the cell, and the series of points is exact, so
-only the integrals of moduli depend on the grid. Wider wavelets work on coarser grids.
+modulus over m is taken, and its powers are integrated over the cell; the modulus is convolved again with wider
+wavelets. Convolutions are products of Fourier series on a grid commensurate with the cell, and the series of points is
+exact, so only the integrals of moduli depend on the grid. Wider wavelets work on coarser grids.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from jax_models.errors import ConfigError
 class Scattering(eqx.Module):
     """Features [F] of a cell: extensive, invariant to rotation, translation and permutation of like atoms.
 
-    Order 0 is sum_k w_k^q. Order 1 is the integral of (s + e)^(q/2) - e^(q/2), s the sum over m of |rho * psi_nlm|^2: for e = 0 that is
-    the integral of U^q, and e = d^2 rounds the modulus off below d, a part ``smoothing`` of the most that one atom
-    gives, because the bare modulus has no derivative at its zeros and would need ever finer grids. Order 2 is the same of
-    the first order's U, convolved with each wider scale. Empty space counts nothing.
+    Order 0 is sum_k w_k^q. Order 1 is the integral of (s + e)^(q/2) - e^(q/2), s the sum over m of |rho * psi_nlm|^2:
+    for e = 0 that is the integral of U^q, and e = d^2 rounds the modulus off below d, a part ``smoothing`` of the most
+    that one atom gives, because the bare modulus has no derivative at its zeros and would need ever finer grids. Order
+    2 is the same of the first order's U, convolved with each wider scale. Empty space counts nothing.
 
     Args:
         elements: chemical symbols.
@@ -52,8 +52,8 @@ class Scattering(eqx.Module):
         channels: density channels, see `density_channels`.
         pairs: which wavelets follow which in the second order: "same" (n, l), or "all".
         smoothing: d in units of what one atom gives at most.
-        tolerance: the grid holds the squares of the narrowest waves but for plane waves that have fallen to this part of
-            their peak.
+        tolerance: the grid holds the squares of the narrowest waves but for plane waves that have fallen to this part
+            of their peak.
 
     Raises:
         ConfigError: a setting is outside its range.
@@ -116,8 +116,8 @@ class Scattering(eqx.Module):
 
     @property
     def feature_names(self) -> list[dict[str, Any]]:
-        """For each feature: ``order``, ``channel``, ``power``; from order 1 ``n``, ``l``, ``scale``; for order 2 ``n2``, ``l2``,
-        ``scale2`` (Å)."""
+        """For each feature: ``order``, ``channel``, ``power``; from order 1 ``n``, ``l``, ``scale``; for order 2
+        ``n2``, ``l2``, ``scale2`` (Å)."""
         names: list[dict[str, Any]] = []
         if 0 in self.orders:
             names += [{"order": 0, "channel": self.channel_names[c], "power": q} for c, q, _ in self._zeroth()]
@@ -188,8 +188,8 @@ class Scattering(eqx.Module):
         volume: Float[Array, ""],
         beta: float,
     ) -> tuple[Float[Array, "R C Q"], Float[Array, "C P n1 n2 n3"]]:
-        """Convolve the density, and the first order's moduli of narrower scales, with the wavelets of one scale: integrals
-        of the new moduli's powers, row by row, and the first order's moduli of this scale."""
+        """Convolve the density, and the first order's moduli of narrower scales, with the wavelets of one scale:
+        integrals of the new moduli's powers, row by row, and the first order's moduli of this scale."""
         n_channels, n_before, n_shells = moduli.shape[:3]
         n_waves = len(filters)
         # All in one block: XLA's compile time goes with the number of operations.
@@ -197,7 +197,9 @@ class Scattering(eqx.Module):
             followed = moduli[:, :, self._members] * filters
             masses = np.tile([shell.integral for shell in self.shells], (n_before, 1))
         else:
-            followed = (moduli[:, :, :, None] * filters).reshape(n_channels, n_before * n_shells, n_waves, *filters.shape[1:])
+            followed = (moduli[:, :, :, None] * filters).reshape(
+                n_channels, n_before * n_shells, n_waves, *filters.shape[1:]
+            )
             masses = np.repeat(np.tile([shell.integral for shell in self.shells], n_before)[:, None], n_shells, axis=1)
         waves = jnp.concatenate([(density * filters)[:, None], followed], axis=1)
         rounding = self.rounding(beta)[:, None] * np.concatenate([np.ones((1, n_shells)), masses])
@@ -213,7 +215,8 @@ class Scattering(eqx.Module):
         return rows, jnp.sqrt(squares[:, 0] + e[:, 0]) - jnp.sqrt(e[:, 0])
 
     def rounding(self, beta: float) -> Float[np.ndarray, "C P"]:
-        """d of each channel and shell (the modulus is rounded off below it): a part of the peak of the heaviest atom's wave."""
+        """d of each channel and shell (the modulus is rounded off below it): a part of the peak of the heaviest atom's
+        wave."""
         heaviest = np.abs(np.array(self.weights)).max(axis=1)
         return self.smoothing * heaviest[:, None] * np.array([shell.peak for shell in self.shells]) / beta**3
 

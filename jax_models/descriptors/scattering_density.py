@@ -21,9 +21,9 @@ def density_channels(
     """Names and weights of the channels.
 
     Args:
-        channels: of ``ones``, ``number`` (atomic number), ``valence`` (electrons of the valence shells), ``core`` (the other
-            electrons), ``elements`` (a channel for each element), or a mapping from element to weight. One whose weights
-            are a multiple of an earlier one's tells nothing new and is left out.
+        channels: of ``ones``, ``number`` (atomic number), ``valence`` (electrons of the valence shells), ``core`` (the
+            other electrons), ``elements`` (a channel for each element), or a mapping from element to weight. One whose
+            weights are a multiple of an earlier one's tells nothing new and is left out.
         elements: chemical symbols.
 
     Raises:
@@ -55,7 +55,8 @@ def density_channels(
 def _weight(channel: Any, element: str) -> float:
     if channel not in CHANNELS:
         raise ConfigError(
-            f"scattering: there is no density channel {channel!r}; choose from {', '.join(CHANNELS)}, or map elements to weights"
+            f"scattering: there is no density channel {channel!r}; choose from {', '.join(CHANNELS)}, or map "
+            "elements to weights"
         )
     if channel in ("ones", "number"):
         return 1.0 if channel == "ones" else float(ATOMIC_NUMBERS[element])

@@ -14,12 +14,13 @@ from jaxtyping import Array, Complex, Float
 
 Grid = tuple[int, int, int]
 FEWEST = 10
-"""Points along an axis, if the finest grid has them: a wave that is all but constant still has a modulus of many waves."""
+"""Points along an axis, if the finest grid has them: a wave that is all but constant still has a modulus of many
+waves."""
 
 
 def fft_size(least: float) -> int:
-    """The next of 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, ...: few sizes, so that structures share compiled code,
-    and sizes for which Fourier transforms are fast.
+    """The next of 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, ...: few sizes, so that structures share
+    compiled code, and sizes for which Fourier transforms are fast.
 
     Example:
         >>> [fft_size(n) for n in (1, 13, 31.5, 65)]
@@ -32,8 +33,8 @@ def fft_size(least: float) -> int:
 
 
 def grid_of(cell: Float[np.ndarray, "3 3"], spacing: float) -> Grid:
-    """Sizes with points at most ``spacing`` Å apart along each cell vector: every plane wave of k < pi/spacing is there,
-    in a skewed cell too."""
+    """Sizes with points at most ``spacing`` Å apart along each cell vector: every plane wave of k < pi/spacing is
+    there, in a skewed cell too."""
     return tuple(fft_size(length / spacing) for length in np.linalg.norm(np.asarray(cell, float), axis=1))
 
 
@@ -72,7 +73,8 @@ def structure_factors(
 
 
 def on_grid(coefficients: Complex[Array, "*B n1 n2 n3h"], new: Grid) -> Complex[Array, "*B m1 m2 m3h"]:
-    """Fourier coefficients of the same field on a grid with as many points or fewer; the highest of each axis become 0."""
+    """Fourier coefficients of the same field on a grid with as many points or fewer; the highest of each axis become
+    0."""
     for axis, size in zip((-3, -2), new[:2], strict=True):
         half = size // 2
         moved = jnp.moveaxis(coefficients, axis, 0)

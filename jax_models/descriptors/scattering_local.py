@@ -46,7 +46,9 @@ class LocalScattering(eqx.Module):
     largest_spacing: float = eqx.field(static=True)
     """Å between the points of a grid: up to here it holds the waves of the narrowest scale."""
 
-    defaults: ClassVar[dict] = {k: v for k, v in Scattering.defaults.items() if k not in ("orders", "pairs")} | {"n_scales": None}
+    defaults: ClassVar[dict] = {k: v for k, v in Scattering.defaults.items() if k not in ("orders", "pairs")} | {
+        "n_scales": None
+    }
     by_symbol: ClassVar[bool] = True
     counts_center: ClassVar[bool] = True
 
@@ -59,8 +61,10 @@ class LocalScattering(eqx.Module):
         if isinstance(wanted, int) and wanted > fitting:
             least = reach * s["beta_0"] * s["ratio"] ** (wanted - 1) / FADING
             raise ConfigError(
-                f"scattering: at points, {wanted} scale{'s' if wanted > 1 else ''} from beta_0 {s['beta_0']} Å need a cutoff of "
-                f"{least:.4g} Å, but it is {cutoff:g}; raise model.cutoff, lower beta_0, ratio, n_scales or n_max, or raise tolerance"
+                f"scattering: at points, {wanted} scale{'s' if wanted > 1 else ''} from beta_0 {s['beta_0']} Å "
+                "need a cutoff of "
+                f"{least:.4g} Å, but it is {cutoff:g}; raise model.cutoff, lower beta_0, ratio, n_scales or "
+                "n_max, or raise tolerance"
             )
         self.wavelets = Scattering(elements, **{**s, "n_scales": wanted, "orders": (1,)})
         self.cutoff = float(cutoff)
@@ -92,7 +96,9 @@ class LocalScattering(eqx.Module):
             squares = []
             for p, shell in enumerate(s.shells):
                 wave = moments[:, :, p, shell.l**2 : (shell.l + 1) ** 2]
-                squares.append(jnp.sum((wave + (center.T * here[p])[..., None]) ** 2 if shell.l == 0 else wave**2, axis=2))
+                squares.append(
+                    jnp.sum((wave + (center.T * here[p])[..., None]) ** 2 if shell.l == 0 else wave**2, axis=2)
+                )
             e = jnp.asarray(s.rounding(beta).T ** 2, dtype)[..., None]
             exponents = 0.5 * jnp.asarray(s.powers, dtype)
             powers = jnp.exp(exponents * jnp.log(jnp.stack(squares, axis=1)[..., None] + e)) - e**exponents

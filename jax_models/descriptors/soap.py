@@ -1,4 +1,5 @@
-"""Smooth overlap of atomic positions: the power spectrum of the neighbour density (Bartók, Kondor, Csányi, PRB 87, 184115).
+"""Smooth overlap of atomic positions: the power spectrum of the neighbour density (Bartók, Kondor, Csányi, PRB 87,
+184115).
 
 Conventions, parameter names and the order of the features are DScribe's (Himanen et al., Comput. Phys. Commun. 247,
 106949), so that the numbers are equal.
@@ -102,7 +103,8 @@ class SOAP(eqx.Module):
         self.weighting = _checked_weighting(weighting, cutoff)
         if r_cut is not None and cutoff < (needed := self.neighbor_cutoff(r_cut, sigma=sigma)) - 1e-9:
             raise ConfigError(
-                f"soap: with r_cut {r_cut} and sigma {sigma}, atoms count up to {needed:.4g} Å, but the cutoff is {cutoff}; "
+                f"soap: with r_cut {r_cut} and sigma {sigma}, atoms count up to {needed:.4g} Å, but the cutoff "
+                f"is {cutoff}; "
                 f"raise the cutoff, or leave r_cut out for a basis that ends smoothly at the cutoff"
             )
         self.elements, self.cutoff, self.n_max, self.l_max, self.compression = (
@@ -215,7 +217,8 @@ def _checked_weighting(weighting: dict[str, Any], cutoff: float) -> tuple[tuple[
             name == "r0" and weighting[name] == 0
         ):
             raise ConfigError(
-                f"soap: weighting {function} needs {', '.join(needed)}, each a number not below 0 (r0 above); {name} is {weighting.get(name)}"
+                f"soap: weighting {function} needs {', '.join(needed)}, each a number not below 0 (r0 above); "
+                f"{name} is {weighting.get(name)}"
             )
     unknown = set(weighting) - {"function", "w0", "threshold", *needed}
     if unknown or not weighting.get("w0", 1.0) >= 0:
@@ -227,7 +230,8 @@ def _checked_weighting(weighting: dict[str, Any], cutoff: float) -> tuple[tuple[
 
 @functools.cache
 def _selection(elements: int, n_max: int, l_max: int, compression: str) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the flattened products [l, a, b] that are features, and for each row its feature (or one past the last)."""
+    """Rows of the flattened products [l, a, b] that are features, and for each row its feature (or one past the
+    last)."""
     rows = elements * n_max
     columns = n_max if compression == "mu1nu1" else rows
     wanted = []

@@ -58,7 +58,8 @@ def gto_overlaps(r: Float[np.ndarray, " R"], r_cut: float, n_max: int, l_max: in
     """g_nl[l, n, R] of Gaussian-type orbitals r^l exp(-alpha r^2), which decay to 1e-3 between 1 Å and ``r_cut``.
 
     The integral of r^l Y_lm exp(-alpha r^2) with exp(-eta |r - R|^2) is closed: a solid harmonic averaged over a
-    Gaussian is its value at the mean, (pi/(alpha+eta))^(3/2) (eta/(alpha+eta))^l R^l Y_lm exp(-alpha eta/(alpha+eta) R^2).
+    Gaussian is its value at the mean, (pi/(alpha+eta))^(3/2) (eta/(alpha+eta))^l R^l Y_lm exp(-alpha eta/(alpha+eta)
+    R^2).
     """
     from scipy.special import gamma
 

@@ -1,4 +1,5 @@
-"""Learned representations: networks whose layers read the features of neighbouring atoms. One file each, one registry line below."""
+"""Learned representations: networks whose layers read the features of neighbouring atoms. One file each, one registry
+line below."""
 
 from jax_models.message_passing.mace import MACE
 from jax_models.message_passing.painn import PaiNN

@@ -1,4 +1,5 @@
-"""A layer's sum over neighbours: radial function x spherical harmonic x the neighbour's feature, for all coupled degrees.
+"""A layer's sum over neighbours: radial function x spherical harmonic x the neighbour's feature, for all coupled
+degrees.
 
 The sum is taken before harmonic and feature are coupled, so that coupling is work for each atom and not for each pair.
 Its derivative is written out: XLA's own transposes arrays of pairs, pads them and sums over their short axes, and takes
@@ -28,7 +29,9 @@ class Pairing(NamedTuple):
 def pairings(l_in: int, max_ell: int) -> list[Pairing]:
     """Every pairing of features up to ``l_in`` with harmonics up to ``max_ell``, with results up to ``max_ell``."""
     return [
-        Pairing(l1, l2, tuple(range(abs(l1 - l2), min(max_ell, l1 + l2) + 1, 2))) for l1 in range(l_in + 1) for l2 in range(max_ell + 1)
+        Pairing(l1, l2, tuple(range(abs(l1 - l2), min(max_ell, l1 + l2) + 1, 2)))
+        for l1 in range(l_in + 1)
+        for l2 in range(max_ell + 1)
     ]
 
 
@@ -94,7 +97,9 @@ def _sums_backward(residuals, cotangents):
         d_harmonics[l2] += _transposed(_matmul(_weighted(r, x), _transposed(cotangent)))
         d_weighted = _matmul(_transposed(harmonics[l2]), cotangent).reshape(*r.shape[:3], x.shape[2], x.shape[3])
         d_radial.append(sum(d_weighted[:, :, :, a] * x[:, :, None, a] for a in range(x.shape[2])))
-        d_received.setdefault(x.shape[2], []).append(sum(d_weighted[:, :, p] * r[:, :, p, None] for p in range(r.shape[2])))
+        d_received.setdefault(x.shape[2], []).append(
+            sum(d_weighted[:, :, p] * r[:, :, p, None] for p in range(r.shape[2]))
+        )
     d_radial = jnp.concatenate(d_radial, axis=2).reshape(radial.shape)
     return d_radial, d_harmonics, jnp.concatenate([sum(parts) for parts in d_received.values()], axis=2)
 

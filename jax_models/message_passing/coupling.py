@@ -88,14 +88,18 @@ def _coupled(degrees: tuple[int, ...], degree: int) -> list[Float[np.ndarray, ".
         for l12, tensors in partial.items():
             for l3 in range(abs(l12 - following), l12 + following + 1):
                 if not last or l3 == degree:
-                    coupled.setdefault(l3, []).extend(np.tensordot(t, real_coupling(l12, following, l3), (-1, 0)) for t in tensors)
+                    coupled.setdefault(l3, []).extend(
+                        np.tensordot(t, real_coupling(l12, following, l3), (-1, 0)) for t in tensors
+                    )
         partial = coupled
     return partial.get(degree, [])
 
 
 def _symmetrised(degrees: tuple[int, ...], tensor: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """The mean of ``tensor`` over the exchanges of factors that have the same degree."""
-    same = [p for p in itertools.permutations(range(len(degrees))) if all(degrees[i] == degrees[j] for i, j in enumerate(p))]
+    same = [
+        p for p in itertools.permutations(range(len(degrees))) if all(degrees[i] == degrees[j] for i, j in enumerate(p))
+    ]
     return sum(np.transpose(tensor, (*p, len(degrees))) for p in same) / len(same)
 
 

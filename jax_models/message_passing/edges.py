@@ -52,7 +52,7 @@ def bessel(r: Float[Array, "*n"], n_rbf: int, cutoff: float) -> Float[Array, "*n
 
 def check_cutoff_fn(architecture: str, cutoff_fn: str) -> None:
     """Raises:
-        ConfigError: ``cutoff_fn`` is not one of `CUTOFFS`.
+    ConfigError: ``cutoff_fn`` is not one of `CUTOFFS`.
     """
     if cutoff_fn not in CUTOFFS:
         raise ConfigError(f"{architecture}: cutoff_fn is {cutoff_fn!r}; it must be {' or '.join(CUTOFFS)}")

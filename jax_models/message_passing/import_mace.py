@@ -1,7 +1,8 @@
 """Networks trained with mace-torch, from their state dictionary: the same function, in another basis of products.
 
 mace-torch's symmetric contraction sums over coupling paths that are not all independent once multiplied by equal
-factors; its U matrices, which the state holds, are written in our basis of independent products by least squares, exactly.
+factors; its U matrices, which the state holds, are written in our basis of independent products by least squares,
+exactly.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def potential_from_mace(path: str | os.PathLike, avg_num_neighbors: float | None
 
         from safetensors.torch import save_file
         state = {k: v.contiguous() for k, v in model.state_dict().items()}
-        save_file(state, "mace.safetensors", metadata={"avg_num_neighbors": str(model.interactions[0].avg_num_neighbors)})
+        save_file(state, "mace.safetensors", metadata={"avg_num_neighbors":
+        str(model.interactions[0].avg_num_neighbors)})
 
     Args:
         path: the safetensors file.
@@ -56,7 +58,9 @@ def potential_from_mace(path: str | os.PathLike, avg_num_neighbors: float | None
         try:
             avg_num_neighbors = float(metadata["avg_num_neighbors"])
         except (KeyError, ValueError):
-            raise ModelFileError(f"{path} does not say avg_num_neighbors in its metadata; give it (--avg-num-neighbors)") from None
+            raise ModelFileError(
+                f"{path} does not say avg_num_neighbors in its metadata; give it (--avg-num-neighbors)"
+            ) from None
     state = State(os.fspath(path), tensors)
     elements = tuple(SYMBOLS[int(z) - 1] for z in state.get("atomic_numbers"))
     cutoff = float(state.get("r_max"))
@@ -79,9 +83,13 @@ def potential_from_mace(path: str | os.PathLike, avg_num_neighbors: float | None
             np.asarray(float(avg_num_neighbors)),
         ),
     )
-    references = state.get("atomic_energies_fn.atomic_energies").reshape(-1) + float(state.get("scale_shift.shift").reshape(()))
+    references = state.get("atomic_energies_fn.atomic_energies").reshape(-1) + float(
+        state.get("scale_shift.shift").reshape(())
+    )
     contract = Contract(elements, cutoff, layers=model.n_layers, kind=model.kind, citation=CITATION)
-    return Potential(contract, model, architecture, np.asarray(references, float), {"imported": "mace-torch ScaleShiftMACE"})
+    return Potential(
+        contract, model, architecture, np.asarray(references, float), {"imported": "mace-torch ScaleShiftMACE"}
+    )
 
 
 class State:
@@ -93,7 +101,8 @@ class State:
     def get(self, name: str) -> np.ndarray:
         if name not in self.tensors:
             raise ModelFileError(
-                f"{self.path} has no {name}: only ScaleShiftMACE with RealAgnosticResidualInteractionBlock in every layer "
+                f"{self.path} has no {name}: only ScaleShiftMACE with RealAgnosticResidualInteractionBlock in "
+                "every layer "
                 "and one head can be read"
             )
         return np.asarray(self.tensors[name])
@@ -102,7 +111,8 @@ class State:
         value = self.get(name)
         if value.size != np.prod(shape):
             raise ModelFileError(
-                f"{self.path}: {name} holds {value.size} numbers where {' x '.join(map(str, shape))} are needed: it is not a "
+                f"{self.path}: {name} holds {value.size} numbers where {' x '.join(map(str, shape))} are "
+                "needed: it is not a "
                 "ScaleShiftMACE with RealAgnosticResidualInteractionBlock in every layer and one head"
             )
         return np.asarray(value, float).reshape(shape)
@@ -121,10 +131,14 @@ def architecture_of(state: State, n_elements: int) -> dict[str, Any]:
         radial.append(state.get(f"interactions.0.conv_tp_weights.layer{len(radial)}.weight").shape)
     basis, cutoff = state.get("radial_embedding.bessel_fn.bessel_weights"), float(state.get("r_max"))
     if not radial or not np.allclose(basis, np.pi / cutoff * np.arange(1, len(basis) + 1), rtol=1e-5):
-        raise ModelFileError(f"{state.path}: the radial basis is not mace-torch's fixed Bessel functions, which alone can be read")
+        raise ModelFileError(
+            f"{state.path}: the radial basis is not mace-torch's fixed Bessel functions, which alone can be read"
+        )
     return {
         "name": "mace",
-        "hidden_irreps": " + ".join(f"{channels}x{ell}{'eo'[ell % 2]}" for ell in range(degrees if n_layers > 1 else 1)),
+        "hidden_irreps": " + ".join(
+            f"{channels}x{ell}{'eo'[ell % 2]}" for ell in range(degrees if n_layers > 1 else 1)
+        ),
         "num_interactions": n_layers,
         "correlation": correlation,
         "max_ell": max_ell,
@@ -140,12 +154,21 @@ def _layer(state: State, t: int, layer: Layer) -> Layer:
     channels, elements = layer.linear_up[0].shape[0], layer.skip[0].shape[0]
     contractions = [
         [
-            _product_weights(state, f"{product}.symmetric_contractions.contractions.{degree}", order, len(orders), degree, layer.max_ell)
+            _product_weights(
+                state,
+                f"{product}.symmetric_contractions.contractions.{degree}",
+                order,
+                len(orders),
+                degree,
+                layer.max_ell,
+            )
             for order in range(1, len(orders) + 1)
         ]
         for degree, orders in enumerate(layer.product.weights)
     ]
-    radial = [state.matrix(f"{block}.conv_tp_weights.layer{n}.weight", *w.shape) for n, w in enumerate(layer.radial_mlp)]
+    radial = [
+        state.matrix(f"{block}.conv_tp_weights.layer{n}.weight", *w.shape) for n, w in enumerate(layer.radial_mlp)
+    ]
     return eqx.tree_at(
         lambda m: (m.linear_up, m.radial_mlp, m.linear, m.skip, m.product.weights, m.linear_out),
         layer,
@@ -155,7 +178,9 @@ def _layer(state: State, t: int, layer: Layer) -> Layer:
             _by_degree(state, f"{block}.linear.weight", [w.shape for w in layer.linear]),
             [
                 w.transpose(1, 0, 2)
-                for w in _by_degree(state, f"{block}.skip_tp.weight", [(channels, elements, channels)] * len(layer.skip))
+                for w in _by_degree(
+                    state, f"{block}.skip_tp.weight", [(channels, elements, channels)] * len(layer.skip)
+                )
             ],
             contractions,
             _by_degree(state, f"{product}.linear.weight", [w.shape for w in layer.linear_out]),
@@ -169,7 +194,9 @@ def _by_degree(state: State, name: str, shapes: list[tuple[int, ...]]) -> list[n
     return [part.reshape(shape) for part, shape in zip(np.split(flat, np.cumsum(sizes)[:-1]), shapes, strict=True)]
 
 
-def _product_weights(state: State, name: str, order: int, highest: int, degree: int, l_max: int) -> Float[np.ndarray, "S P C"]:
+def _product_weights(
+    state: State, name: str, order: int, highest: int, degree: int, l_max: int
+) -> Float[np.ndarray, "S P C"]:
     """mace-torch's weights of one order, times what its paths are in our basis."""
     weights = state.get(f"{name}.weights_max" if order == highest else f"{name}.weights.{highest - 1 - order}")
     u = np.asarray(state.get(f"{name}.U_matrix_{order}"), float)
@@ -189,5 +216,7 @@ def _product_weights(state: State, name: str, order: int, highest: int, degree: 
     change = np.linalg.lstsq(ours.reshape(len(basis), -1).T, theirs.reshape(len(theirs), -1).T, rcond=None)[0]
     difference = np.abs(np.einsum("pk,pcm->kcm", change, ours) - theirs).max(initial=0.0)
     if difference > 1e-5:
-        raise ModelFileError(f"{state.path}: {name}.U_matrix_{order} is not a basis of symmetric products of natural parity")
+        raise ModelFileError(
+            f"{state.path}: {name}.U_matrix_{order} is not a basis of symmetric products of natural parity"
+        )
     return np.einsum("pk,skc->spc", change, np.asarray(weights, float))

@@ -1,7 +1,8 @@
 """MACE: spherical-tensor messages of higher body order (Batatia et al., NeurIPS 2022; names as in mace-torch).
 
 The blocks are mace-torch's RealAgnosticResidualInteractionBlock (every layer), EquivariantProductBasisBlock and the
-linear and non-linear readouts, with e3nn's normalisation: weights are of unit size, and divided by the root of their fan-in.
+linear and non-linear readouts, with e3nn's normalisation: weights are of unit size, and divided by the root of their
+fan-in.
 """
 
 from __future__ import annotations
@@ -55,7 +56,18 @@ class Layer(eqx.Module):
     l_out: int = eqx.field(static=True)
     max_ell: int = eqx.field(static=True)
 
-    def __init__(self, elements: int, channels: int, l_in: int, l_out: int, max_ell: int, correlation: int, radial: tuple[int, ...], *, key: Array):
+    def __init__(
+        self,
+        elements: int,
+        channels: int,
+        l_in: int,
+        l_out: int,
+        max_ell: int,
+        correlation: int,
+        radial: tuple[int, ...],
+        *,
+        key: Array,
+    ):
         self.l_in, self.l_out, self.max_ell = l_in, l_out, max_ell
         keys = iter(jax.random.split(key, 64))
         normal = lambda *shape: jax.random.normal(next(keys), shape)  # noqa: E731
@@ -70,7 +82,8 @@ class Layer(eqx.Module):
 
     @property
     def paths(self) -> list[tuple[int, int, int]]:
-        """(l of the neighbour's feature, l of the harmonic, l of the result), all of natural parity, sorted by the result."""
+        """(l of the neighbour's feature, l of the harmonic, l of the result), all of natural parity, sorted by the
+        result."""
         degrees = itertools.product(range(self.max_ell + 1), range(self.l_in + 1), range(self.max_ell + 1))
         return [(l1, l2, l3) for l3, l1, l2 in degrees if abs(l1 - l2) <= l3 <= l1 + l2 and (l1 + l2 + l3) % 2 == 0]
 
@@ -82,7 +95,9 @@ class Layer(eqx.Module):
         last = self.radial_mlp[-1].reshape(basis.shape[-1], len(paired), -1)
         return linear(basis, last[:, [self.paths.index(path) for path in paired]].reshape(basis.shape[-1], -1))
 
-    def density(self, radial: Float[Array, "N K PC"], harmonics: list[Float[Array, "N M K"]], received: Float[Array, "N K M C"]) -> Float[Array, "N Y C"]:
+    def density(
+        self, radial: Float[Array, "N K PC"], harmonics: list[Float[Array, "N M K"]], received: Float[Array, "N K M C"]
+    ) -> Float[Array, "N Y C"]:
         """Sum over neighbours of radial function x harmonic x the neighbour's feature, coupled to every l and mixed."""
         sums = convolve(radial, harmonics, received)
         return jnp.concatenate([linear(summed, w) for summed, w in zip(sums, self.linear, strict=True)], axis=1)
@@ -169,18 +184,33 @@ class MACE(MessagePassing):
             num_cutoff_basis=(num_cutoff_basis, 2, 12),
         )
         if l_hidden > max_ell or l_readout > 0:
-            raise ConfigError(f"mace: hidden_irreps {hidden_irreps!r} must not go beyond l = max_ell = {max_ell}, nor MLP_irreps beyond 0e")
+            raise ConfigError(
+                f"mace: hidden_irreps {hidden_irreps!r} must not go beyond l = max_ell = {max_ell}, nor "
+                "MLP_irreps beyond 0e"
+            )
         if not radial_MLP or min(radial_MLP) < 1:
             raise ConfigError(f"mace: radial_MLP is {list(radial_MLP)}; it must list one or more positive layer widths")
         keys = jax.random.split(key, num_interactions + 3)
         n, last = len(elements), num_interactions - 1
         self.node_embedding = jax.random.normal(keys[0], (n, channels))
         self.layers = [
-            Layer(n, channels, l_hidden if t else 0, 0 if t == last else l_hidden, max_ell, correlation, (num_radial_basis, *radial_MLP), key=keys[t + 3])
+            Layer(
+                n,
+                channels,
+                l_hidden if t else 0,
+                0 if t == last else l_hidden,
+                max_ell,
+                correlation,
+                (num_radial_basis, *radial_MLP),
+                key=keys[t + 3],
+            )
             for t in range(num_interactions)
         ]
         widths = [1] * last + [readout_width]
-        self.readouts = [jax.random.normal(k, (channels, w)) for k, w in zip(jax.random.split(keys[1], num_interactions), widths, strict=True)]
+        self.readouts = [
+            jax.random.normal(k, (channels, w))
+            for k, w in zip(jax.random.split(keys[1], num_interactions), widths, strict=True)
+        ]
         self.last_readout = jax.random.normal(keys[2], (readout_width, 1))
         self.cutoff, self.num_radial_basis, self.num_cutoff_basis = cutoff, num_radial_basis, num_cutoff_basis
         self.energy_scale, self.neighbors_per_atom, self.priors = jnp.ones(()), jnp.asarray(20.0), list(priors)
@@ -212,8 +242,13 @@ class MACE(MessagePassing):
         # e3nn's harmonics have their polar axis along y.
         unit = neighborhood.vectors / r[..., None]
         values = spherical_harmonics(unit[..., 2], unit[..., 0], unit[..., 1], layer.max_ell)
-        harmonics = [np.sqrt(2 * ell + 1) * jnp.stack(values[ell**2 : (ell + 1) ** 2], axis=1) for ell in range(layer.max_ell + 1)]
-        density = layer.density(self.radial(t, r, neighborhood.mask), harmonics, received.reshape(*r.shape, -1, channels))
+        harmonics = [
+            np.sqrt(2 * ell + 1) * jnp.stack(values[ell**2 : (ell + 1) ** 2], axis=1)
+            for ell in range(layer.max_ell + 1)
+        ]
+        density = layer.density(
+            self.radial(t, r, neighborhood.mask), harmonics, received.reshape(*r.shape, -1, channels)
+        )
         own = layer(density / jax.lax.stop_gradient(self.neighbors_per_atom), neighborhood.species, own)
         output = linear(own[:, 0], self.readouts[t])
         if t == self.n_layers - 1:
@@ -234,5 +269,6 @@ def parse_irreps(setting: str, text: str) -> tuple[int, int]:
         if channels > 0 and found == [(channels, ell, "eo"[ell % 2]) for ell in range(len(found))]:
             return channels, len(found) - 1
     raise ConfigError(
-        f"mace: {setting} is {text!r}; it must give one number of channels for l = 0, 1, ... in turn, such as 64x0e or 64x0e + 64x1o"
+        f"mace: {setting} is {text!r}; it must give one number of channels for l = 0, 1, ... in turn, such as "
+        "64x0e or 64x0e + 64x1o"
     )

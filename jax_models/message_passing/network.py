@@ -27,7 +27,8 @@ Fetch = Callable[[Float[Array, "N F"]], Float[Array, "A F"]]
 
 
 class MessagePassing(eqx.Module):
-    """Base of the networks. A subclass gives `n_layers`, `radial_functions`, `first_layer`, `message`, `layer` and `head`.
+    """Base of the networks. A subclass gives `n_layers`, `radial_functions`, `first_layer`, `message`, `layer` and
+    `head`.
 
     ``energy_scale`` (eV) multiplies the network's output, and ``neighbors_per_atom`` divides its sums over neighbours
     where the architecture asks for that; both are set from training data and are not trained.
@@ -57,7 +58,9 @@ class MessagePassing(eqx.Module):
     def tabulated(self) -> MessagePassing:
         """The network with its radial functions as tables, for evaluation in single precision."""
         with jax.enable_x64(True):
-            double = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64) if eqx.is_inexact_array(leaf) else leaf, self)
+            double = jax.tree.map(
+                lambda leaf: jnp.asarray(leaf, jnp.float64) if eqx.is_inexact_array(leaf) else leaf, self
+            )
         tables = [tabulate(functools.partial(double.radial_functions, t), self.cutoff) for t in range(self.n_layers)]
         return eqx.tree_at(lambda m: m.radial_tables, self, tables, is_leaf=lambda leaf: leaf is None)
 
@@ -69,7 +72,9 @@ class MessagePassing(eqx.Module):
         """What atoms show to their neighbours before layer ``t`` = 1, 2, ..."""
         raise NotImplementedError
 
-    def layer(self, t: int, neighborhood: Neighborhood, own: Own, received: Float[Array, "N K F"]) -> tuple[Own, Float[Array, " N"]]:
+    def layer(
+        self, t: int, neighborhood: Neighborhood, own: Own, received: Float[Array, "N K F"]
+    ) -> tuple[Own, Float[Array, " N"]]:
         """Layer ``t``'s result and its part of the output; ``received`` are the neighbours' messages."""
         raise NotImplementedError
 
@@ -82,7 +87,10 @@ class MessagePassing(eqx.Module):
         return jax.lax.stop_gradient(self.energy_scale) * output
 
     def prior_energies(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
-        return sum((prior(neighborhood) for prior in self.priors), jnp.zeros(neighborhood.species.shape, neighborhood.vectors.dtype))
+        return sum(
+            (prior(neighborhood) for prior in self.priors),
+            jnp.zeros(neighborhood.species.shape, neighborhood.vectors.dtype),
+        )
 
     def energies(self, neighborhood: Neighborhood, fetch: Fetch = lambda messages: messages) -> Float[Array, " N"]:
         """Energy of each centre in eV.

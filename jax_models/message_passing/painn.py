@@ -43,7 +43,9 @@ class Mixing(eqx.Module):
         self.mu_channel_mix = Dense(n, 2 * n, key=keys[0], bias=False)
         self.intraatomic_context_net = (Dense(2 * n, n, key=keys[1]), Dense(n, 3 * n, key=keys[2]))
 
-    def __call__(self, q: Float[Array, "N F"], mu: Float[Array, "N 3 F"]) -> tuple[Float[Array, "N F"], Float[Array, "N 3 F"]]:
+    def __call__(
+        self, q: Float[Array, "N F"], mu: Float[Array, "N 3 F"]
+    ) -> tuple[Float[Array, "N F"], Float[Array, "N 3 F"]]:
         v, w = jnp.split(self.mu_channel_mix(mu), 2, axis=-1)
         norm = jnp.sqrt(jnp.sum(v * v, axis=1) + EPSILON)
         x = self.intraatomic_context_net[0](jnp.concatenate([q, norm], axis=-1))
@@ -90,7 +92,9 @@ class PaiNN(MessagePassing):
         priors: list[eqx.Module] = (),
         key: Array,
     ):
-        check_range("painn", n_atom_basis=(n_atom_basis, 2, 1024), n_interactions=(n_interactions, 1, 12), n_rbf=(n_rbf, 1, 512))
+        check_range(
+            "painn", n_atom_basis=(n_atom_basis, 2, 1024), n_interactions=(n_interactions, 1, 12), n_rbf=(n_rbf, 1, 512)
+        )
         check_cutoff_fn("painn", cutoff_fn)
         keys = jax.random.split(key, 2 * n_interactions + 3)
         n = n_atom_basis
@@ -111,7 +115,9 @@ class PaiNN(MessagePassing):
 
     def first_layer(self, neighborhood: Neighborhood):
         n = self.embedding.shape[1]
-        context = self.interactions[0].context(self.embedding)[:, : 2 * n]  # its last part would multiply vectors, still zero
+        context = self.interactions[0].context(self.embedding)[
+            :, : 2 * n
+        ]  # its last part would multiply vectors, still zero
         q = self.embedding[neighborhood.species]
         mu = jnp.zeros((q.shape[0], 3, n), q.dtype)
         filters, direction = self._filters(0, neighborhood)

@@ -27,7 +27,9 @@ class ProductBasis(eqx.Module):
         for degree in range(l_out + 1):
             sizes = [len(symmetric_products(l_max, order, degree)) for order in range(1, correlation + 1)]
             keys = jax.random.split(jax.random.fold_in(key, degree), correlation)
-            self.weights.append([jax.random.normal(k, (elements, n, channels)) / max(n, 1) for k, n in zip(keys, sizes, strict=True)])
+            self.weights.append(
+                [jax.random.normal(k, (elements, n, channels)) / max(n, 1) for k, n in zip(keys, sizes, strict=True)]
+            )
 
     def __call__(self, density: Float[Array, "N Y C"], species: Int[Array, " N"]) -> Float[Array, "N M C"]:
         components = [density[:, i] for i in range(density.shape[1])]

@@ -1,10 +1,10 @@
 """Radial networks as cubic splines: a function of one distance need not be a network again for every pair.
 
-In single precision the engines look radial functions up. A layer has hundreds of them, and they are combinations of few:
-their splines are factorised, so that some forty numbers are looked up for a pair (twenty for PaiNN, whose filters are linear
-in twenty functions) and a matrix product makes the rest. XLA gathers one number at a time; looking up every function took
-half the time of a layer. With 512 intervals the result differs by less than single precision does elsewhere. It has two
-continuous derivatives, and forces are its own derivative, so energy is conserved as before.
+In single precision the engines look radial functions up. A layer has hundreds of them, and they are combinations of
+few: their splines are factorised, so that some forty numbers are looked up for a pair (twenty for PaiNN, whose filters
+are linear in twenty functions) and a matrix product makes the rest. XLA gathers one number at a time; looking up every
+function took half the time of a layer. With 512 intervals the result differs by less than single precision does
+elsewhere. It has two continuous derivatives, and forces are its own derivative, so energy is conserved as before.
 """
 
 from __future__ import annotations
@@ -91,4 +91,6 @@ def tabulate(function: Callable[[Float[Array, " R"]], Float[Array, "R C"]], cuto
     factorised = 2 * rank <= values.shape[1]
     factors = left[:, :rank] * sizes[:rank] if factorised else coefficients
     padded = np.concatenate([factors, np.zeros((PADDING, factors.shape[1]))])
-    return RadialTable(jnp.asarray(padded, jnp.float32), jnp.asarray(mixing[:rank], jnp.float32) if factorised else None, cutoff)
+    return RadialTable(
+        jnp.asarray(padded, jnp.float32), jnp.asarray(mixing[:rank], jnp.float32) if factorised else None, cutoff
+    )

@@ -66,7 +66,13 @@ class SchNet(MessagePassing):
     n_rbf: int = eqx.field(static=True)
     cutoff_fn: str = eqx.field(static=True)
 
-    defaults: ClassVar[dict] = {"n_atom_basis": 64, "n_interactions": 3, "n_rbf": 20, "n_filters": 0, "cutoff_fn": "polynomial"}
+    defaults: ClassVar[dict] = {
+        "n_atom_basis": 64,
+        "n_interactions": 3,
+        "n_rbf": 20,
+        "n_filters": 0,
+        "cutoff_fn": "polynomial",
+    }
 
     def __init__(
         self,

@@ -2,8 +2,8 @@
 
 Each step works on one block of centres. The messages of all atoms are one array [A, F] beside it, from which a block
 gathers what its neighbours sent, and a second such array collects the gradients on their way back. The steps together
-are the reverse-mode derivative of `MessagePassing.energies`; a layer is computed again on the way back rather than kept,
-so that memory does not grow with the number of edges.
+are the reverse-mode derivative of `MessagePassing.energies`; a layer is computed again on the way back rather than
+kept, so that memory does not grow with the number of edges.
 """
 
 from __future__ import annotations

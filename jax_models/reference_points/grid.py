@@ -51,7 +51,8 @@ class Grid(eqx.Module):
         number = isinstance(spacing, int | float) and not isinstance(spacing, bool)
         if spacing is not None and not (number and 0 < spacing <= most):
             raise ConfigError(
-                f"grid: spacing is {spacing}; it must be above 0 and at most {COARSEST_PART} of the cutoff, {most:.4g} Å"
+                f"grid: spacing is {spacing}; it must be above 0 and at most {COARSEST_PART} of the cutoff, "
+                f"{most:.4g} Å"
             )
         self.given = None if spacing is None else float(spacing)
         self.descriptor_cutoff = float(cutoff)
@@ -67,7 +68,8 @@ class Grid(eqx.Module):
             return min(DEFAULT_PART * self.descriptor_cutoff, largest)
         if self.given > largest:
             raise ConfigError(
-                f"grid: spacing is {self.given}, too coarse for the descriptor's Gaussians; it must be above 0 and at most "
+                f"grid: spacing is {self.given}, too coarse for the descriptor's Gaussians; it must be above 0 "
+                "and at most "
                 f"{largest:.4g} Å, or choose wider Gaussians"
             )
         return self.given

@@ -34,7 +34,11 @@ class GridPoints:
         return abs(float(np.linalg.det(self.steps)))
 
     def neighborhood(
-        self, positions: Float[np.ndarray, "N 3"], cell: Float[np.ndarray, "3 3"], species: Int[np.ndarray, " N"], dtype: type
+        self,
+        positions: Float[np.ndarray, "N 3"],
+        cell: Float[np.ndarray, "3 3"],
+        species: Int[np.ndarray, " N"],
+        dtype: type,
     ) -> Neighborhood:
         """Rows for a model; ``neighbors`` are indices of atoms."""
         mask = self.neighbors >= 0

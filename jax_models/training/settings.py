@@ -34,17 +34,21 @@ class Settings:
         choices=METHODS,
     )
     ridge: float | None = setting(
-        None, "Ridge strength of the linear method, of the largest eigenvalue; null: the one that cross-validates best.", ge=0
+        None,
+        "Ridge strength of the linear method, of the largest eigenvalue; null: the one that cross-validates best.",
+        ge=0,
     )
     prior: str = setting(
         "ridge",
-        "Of the linear method. ridge: all features alike, its strength the one that predicts left-out structures best. smooth: "
+        "Of the linear method. ridge: all features alike, its strength the one that predicts left-out "
+        "structures best. smooth: "
         "grows with radial orders and degrees; all its strengths by the evidence (Bayesian model average).",
         choices=("ridge", "smooth"),
     )
     energy_range: float | None = setting(
         None,
-        "Of the linear method: an error so far above the lowest energy, eV/atom, counts half, at twice as far a third; null: all alike.",
+        "Of the linear method: an error so far above the lowest energy, eV/atom, counts half, at twice as far "
+        "a third; null: all alike.",
         gt=0,
     )
     seed: int = setting(0, "Seeds the parameters, the validation split and the order of the batches.", ge=0)
@@ -54,25 +58,38 @@ class Settings:
     neighbor_visits: float = setting(
         1e8, "Neighbours seen in all of training when `epochs` is null: fixes the cost whatever the data.", gt=0
     )
-    batch_structures: int = setting(4, "Structures of average size in a batch; at least 96 atoms, or 1/8 of the data.", ge=1)
+    batch_structures: int = setting(
+        4, "Structures of average size in a batch; at least 96 atoms, or 1/8 of the data.", ge=1
+    )
     learning_rate: float = setting(0.005, "Peak learning rate; falls linearly to zero.", gt=0, lt=1)
     warmup: float = setting(0.02, "Fraction of training in which the learning rate rises.", ge=0, le=0.5)
     energy_weight: float = setting(200.0, "Weight of the mean squared energy error, (eV/atom)^2, at the end.", ge=0)
-    early_energy_weight: float = setting(100.0, "The same in the first half of training: forces shape the model first.", ge=0)
+    early_energy_weight: float = setting(
+        100.0, "The same in the first half of training: forces shape the model first.", ge=0
+    )
     force_weight: float = setting(1.0, "Weight of the mean squared force error, (eV/Å)^2.", ge=0)
-    stress_weight: float = setting(10.0, "Weight of the mean squared virial error (stress x volume / atoms), (eV/atom)^2.", ge=0)
+    stress_weight: float = setting(
+        10.0, "Weight of the mean squared virial error (stress x volume / atoms), (eV/atom)^2.", ge=0
+    )
     density_weight: float = setting(
-        10.0, "Weight of the mean squared error of densities at grid points (density x volume / atoms), (eV/atom)^2.", ge=0
+        10.0,
+        "Weight of the mean squared error of densities at grid points (density x volume / atoms), (eV/atom)^2.",
+        ge=0,
     )
     average: float = setting(0.99, "Decay per step of the running average of the weights that is kept.", ge=0, lt=1)
     validation_fraction: float = setting(
-        0.05, "Part of the training data set aside, from each config_type, if no validation data are given.", ge=0, le=0.5
+        0.05,
+        "Part of the training data set aside, from each config_type, if no validation data are given.",
+        ge=0,
+        le=0.5,
     )
     patience: float = setting(
         0.5, "Training stops when the validation loss has not fallen for this fraction of the epochs.", gt=0, le=1
     )
     trunk: str = setting(
-        "free", "Whether a training that starts from another model changes its trunk, or only its head: free or frozen.", choices=("free", "frozen")
+        "free",
+        "Whether a training that starts from another model changes its trunk, or only its head: free or frozen.",
+        choices=("free", "frozen"),
     )
 
     def __post_init__(self):
@@ -85,7 +102,7 @@ class Settings:
 
 def check_setting(section: str, item: Field, value: Any) -> None:
     """Raises:
-        ConfigError: ``value`` is not within the field's bounds, or not among its choices.
+    ConfigError: ``value`` is not within the field's bounds, or not among its choices.
     """
     if value is None:
         return

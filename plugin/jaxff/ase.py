@@ -15,12 +15,12 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from jax_models import ConfigError, ModelFileError, Potential, StructureError
 from jax_models.neighborhood import bucket
-from jaxff.evaluator import Evaluator, Workspace, evaluator_for
-from jaxff.grid_system import GridSystem
-from jaxff.layered import LayeredEvaluator, LayeredWorkspace
 from jaxff.runtime import configure
-from jaxff.skin_list import SkinList
-from jaxff.whole_cell import WholeCellEvaluator
+from jaxff.systems.cell_system import WholeCellEvaluator
+from jaxff.systems.evaluator import Evaluator, Workspace, evaluator_for
+from jaxff.systems.grid_system import GridSystem
+from jaxff.systems.layered_evaluator import LayeredEvaluator, LayeredWorkspace
+from jaxff.systems.skin_list import SkinList
 
 _evaluators: weakref.WeakValueDictionary[tuple, Evaluator] = weakref.WeakValueDictionary()
 """Calculators of one file share its compiled function; it goes when the last of them does."""

@@ -1,4 +1,5 @@
-"""The configuration of `jaxff train`: what a YAML file or ``--set`` may say, with defaults, ranges and a JSON schema."""
+"""The configuration of `jaxff train`: what a YAML file or ``--set`` may say, with defaults, ranges and a JSON
+schema."""
 
 from __future__ import annotations
 
@@ -14,11 +15,11 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from jax_models.errors import ConfigError
-from jax_models.training.knowledge_settings import Knowledge
 from jax_models.training.settings import Settings
+from jax_models.training.teachers.knowledge_settings import Knowledge
 
 if TYPE_CHECKING:
-    from jax_models.training.datasets import Structure
+    from jax_models.training.data.structures import Structure
 
 PUBLISHED_CUTOFF = 5.0
 """Å; of message-passing architectures, which see several cutoffs far."""
@@ -31,7 +32,9 @@ class DataConfig(BaseModel):
     energy_key: str = Field("energy", description="Total energy, eV.")
     forces_key: str = Field("forces", description="Forces, eV/Å.")
     stress_key: str = Field("stress", description="Stress, eV/Å^3, ASE's sign.")
-    density_key: str = Field("energy_density", description="Energy density on a grid, eV/Å^3, [n1, n2, n3]; for reference_points grid.")
+    density_key: str = Field(
+        "energy_density", description="Energy density on a grid, eV/Å^3, [n1, n2, n3]; for reference_points grid."
+    )
 
 
 class ModelConfig(BaseModel):
@@ -39,7 +42,9 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     cutoff: float | None = Field(
-        None, gt=0, description="Å; neighbours at a smaller distance are seen. null: 5 to 6, by how dense the data are; learned messages: 5."
+        None,
+        gt=0,
+        description="Å; neighbours at a smaller distance are seen. null: 5 to 6, by how dense the data are; learned messages: 5.",
     )
     name: str | None = Field(None, description="A message-passing architecture; null: descriptor and readout.")
     descriptor: dict[str, Any] | None = Field(None, description="Environment -> features: a name and its settings.")
@@ -58,7 +63,7 @@ class ModelConfig(BaseModel):
 
     def cutoff_for(self, structures: Sequence[Structure]) -> float:
         """The cutoff (Å) of a model that is trained on ``structures``."""
-        from jax_models.training.datasets import natural_cutoff
+        from jax_models.training.data.structures import natural_cutoff
 
         if self.cutoff is not None:
             return self.cutoff
@@ -66,7 +71,8 @@ class ModelConfig(BaseModel):
 
 
 def _section(settings: type, name: str, doc: str, **more: Any) -> type[BaseModel]:
-    """A dataclass of settings as a pydantic model: one list of settings, checked where it is used and described here."""
+    """A dataclass of settings as a pydantic model: one list of settings, checked where it is used and described
+    here."""
     hints = get_type_hints(settings)
     entries = {}
     for item in dataclasses.fields(settings):
@@ -76,7 +82,10 @@ def _section(settings: type, name: str, doc: str, **more: Any) -> type[BaseModel
             kind = Literal[choices] if item.default is not None else Literal[choices] | None
         if kind == tuple[float, ...]:
             kind = Annotated[kind, BeforeValidator(lambda value: value if isinstance(value, list | tuple) else [value])]
-        entries[item.name] = kind, Field(item.default, description=item.metadata["description"], **item.metadata["bounds"])
+        entries[item.name] = (
+            kind,
+            Field(item.default, description=item.metadata["description"], **item.metadata["bounds"]),
+        )
     return create_model(name, __config__=ConfigDict(extra="forbid"), __doc__=doc, **more, **entries)
 
 
@@ -86,7 +95,10 @@ KnowledgeConfig = _section(
     "KnowledgeConfig",
     "What is learned from teachers, whose labels `jaxff label` writes.",
     unlabelled=(list[str], Field([], description="More files with teachers' labels.")),
-    teacher_file=(str | None, Field(None, description="The teachers' own file: a delta model then says how to run its teacher.")),
+    teacher_file=(
+        str | None,
+        Field(None, description="The teachers' own file: a delta model then says how to run its teacher."),
+    ),
 )
 
 
@@ -162,7 +174,10 @@ def default_yaml() -> str:
         lines.append(f"{name}:  # {section.annotation.__doc__.splitlines()[0]}")
         for key, item in section.annotation.model_fields.items():
             value = _plain(content[name][key])
-            lines += [f"  # {item.description}", f"  {key}: {yaml.safe_dump(value, default_flow_style=True, width=1000).splitlines()[0]}"]
+            lines += [
+                f"  # {item.description}",
+                f"  {key}: {yaml.safe_dump(value, default_flow_style=True, width=1000).splitlines()[0]}",
+            ]
     return "\n".join(lines) + "\n"
 
 
@@ -175,14 +190,18 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.1 reads 1e-3 as text; people mean a number."""
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
 
 
 def _read(path: str | os.PathLike) -> dict[str, Any]:
     try:
         content = yaml.load(Path(path).read_text(), _Loader)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the configuration {path}: {getattr(error, 'strerror', None) or error}") from None
+        raise ConfigError(
+            f"cannot read the configuration {path}: {getattr(error, 'strerror', None) or error}"
+        ) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if content is None:
@@ -200,7 +219,9 @@ def _named(model: str) -> dict[str, Any]:
         return {"descriptor": {"name": model}}
     if model in MESSAGE_PASSING:
         return {"name": model}
-    raise ConfigError(f"there is no model {model!r}; choose from {', '.join(sorted({*DESCRIPTORS, *WHOLE_CELL, *MESSAGE_PASSING}))}")
+    raise ConfigError(
+        f"there is no model {model!r}; choose from {', '.join(sorted({*DESCRIPTORS, *WHOLE_CELL, *MESSAGE_PASSING}))}"
+    )
 
 
 def apply_override(content: dict[str, Any], override: str) -> None:
@@ -242,7 +263,11 @@ def _explain(error: ValidationError) -> str:
     for problem in error.errors():
         where = ".".join(map(str, problem["loc"]))
         if problem["type"] == "extra_forbidden":
-            names = Config.model_fields if len(problem["loc"]) == 1 else Config.model_fields[problem["loc"][0]].annotation.model_fields
+            names = (
+                Config.model_fields
+                if len(problem["loc"]) == 1
+                else Config.model_fields[problem["loc"][0]].annotation.model_fields
+            )
             problems.append(f"there is no setting {where}; there are {', '.join(names)}")
         else:
             problems.append(f"{where} is {json.dumps(problem['input'], default=str)}: {problem['msg'].lower()}")

@@ -39,9 +39,11 @@ def describe(
 
     Args:
         structures: ASE atoms, or a list of them; their own cells and periodicity count.
-        descriptor: ``ace``, ``acsf``, ``chebyshev``, ``gmp``, ``mbtr``, ``mbtr_global``, ``power_spectrum``, ``scattering``, ``soap``, ...
+        descriptor: ``ace``, ``acsf``, ``chebyshev``, ``gmp``, ``mbtr``, ``mbtr_global``, ``power_spectrum``,
+            ``scattering``, ``soap``, ...
         r_cut: Å. For descriptors that DScribe has, its meaning and its defaults are DScribe's, and so are the numbers:
-            SOAP's atoms count beyond r_cut as far as their Gaussians reach in. 5 if neither this nor ``cutoff`` is given.
+            SOAP's atoms count beyond r_cut as far as their Gaussians reach in. 5 if neither this nor ``cutoff`` is
+            given.
         cutoff: Å. The descriptor as a potential of this cutoff has it: its defaults, fading out smoothly.
         elements: chemical symbols, in the order of the features; those of the structures by atomic number if not given.
         seed: for descriptors with learned parameters (ace): which random ones.
@@ -65,7 +67,9 @@ def describe(
     elements = _elements(structures, elements)
     if descriptor == "scattering":
         if r_cut is not None or cutoff is not None:
-            raise ConfigError("scattering sees the whole cell and has no cutoff; beta_0 and n_scales say how far it looks")
+            raise ConfigError(
+                "scattering sees the whole cell and has no cutoff; beta_0 and n_scales say how far it looks"
+            )
         return _whole_cells(structures, elements, settings)
     if descriptor in GLOBAL:
         return np.stack(

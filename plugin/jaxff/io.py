@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jax_models.errors import DatasetError
-from jax_models.training.datasets import Structure
+from jax_models.training.data.structures import Structure
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ def read_taught(path: str | os.PathLike, labels: Labels | None = None) -> tuple[
     """The frames of ``path``, with or without labels of their own, and what teachers say of each.
 
     Returns:
-        For each frame a dictionary from a teacher's name to its ``energy``, ``forces`` and ``virial`` (None where missing),
-        as `jaxff label` wrote them; and its structure, whose energy is not a number where the frame has none.
+        For each frame a dictionary from a teacher's name to its ``energy``, ``forces`` and ``virial`` (None where
+        missing), as `jaxff label` wrote them; and its structure, whose energy is not a number where the frame has none.
 
     Raises:
-        DatasetError: the file cannot be read, a label has the wrong shape or is not finite, or a frame has neither an energy
-            nor a teacher's; the text names the frame.
+        DatasetError: the file cannot be read, a label has the wrong shape or is not finite, or a frame has neither an
+            energy nor a teacher's; the text names the frame.
     """
     labels = labels or Labels()
     teachers, structures = [], []
@@ -71,10 +71,20 @@ def _opinions(atoms: Any, name: str) -> dict[str, Any]:
         if teacher == key or not isinstance(energy, int | float | np.number):
             continue
         forces, stress = atoms.arrays.get(f"forces_{teacher}"), atoms.info.get(f"stress_{teacher}")
-        virial = None if stress is None or not periodic else _matrix(stress, f"{name}: stress_{teacher}") * atoms.get_volume()
-        for what, value, shape in (("energy", energy, ()), ("forces", forces, (len(atoms), 3)), ("stress", virial, (3, 3))):
+        virial = (
+            None
+            if stress is None or not periodic
+            else _matrix(stress, f"{name}: stress_{teacher}") * atoms.get_volume()
+        )
+        for what, value, shape in (
+            ("energy", energy, ()),
+            ("forces", forces, (len(atoms), 3)),
+            ("stress", virial, (3, 3)),
+        ):
             if value is not None and (np.shape(value) != shape or not np.isfinite(np.asarray(value, float)).all()):
-                raise DatasetError(f"{name}: {what}_{teacher} is not finite or has the wrong shape; label this frame again")
+                raise DatasetError(
+                    f"{name}: {what}_{teacher} is not finite or has the wrong shape; label this frame again"
+                )
         result[teacher] = {"energy": float(energy), "forces": forces, "virial": virial}
     return result
 
@@ -107,9 +117,12 @@ def structure_of(atoms: Any, name: str, labels: Labels | None = None) -> Structu
     labels = labels or Labels()
     energy = label_of(atoms, labels.energy_key)
     if energy is None:
-        present = sorted({*(atoms.calc.results if atoms.calc else ()), *atoms.info, *atoms.arrays} - {"numbers", "positions"})
+        present = sorted(
+            {*(atoms.calc.results if atoms.calc else ()), *atoms.info, *atoms.arrays} - {"numbers", "positions"}
+        )
         raise DatasetError(
-            f"{name} has no energy: there is no {labels.energy_key!r} among its labels ({', '.join(present) or 'none'}). "
+            f"{name} has no energy: there is no {labels.energy_key!r} among its labels "
+            f"({', '.join(present) or 'none'}). "
             "Set data.energy_key to the right name, or remove the frame"
         )
     if np.ndim(energy) != 0 or not np.issubdtype(np.asarray(energy).dtype, np.number):

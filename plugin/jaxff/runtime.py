@@ -38,7 +38,9 @@ def cache_directory() -> Path:
 
     One folder a processor type: code compiled for one need not run on another that shares the home directory.
     """
-    base = os.environ.get("JAXFF_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "jaxff")
+    base = os.environ.get("JAXFF_CACHE") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "jaxff"
+    )
     return Path(base) / f"xla-{_processor()}"
 
 

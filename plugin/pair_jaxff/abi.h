@@ -1,4 +1,4 @@
-// What the C++ pair style and jaxff/lammps/bridge.py say to each other. Lengths are in Å, energies in eV.
+// What the C++ pair style and jaxff/lammps/pair_jaxff/bridge.py say to each other. Lengths are in Å, energies in eV.
 // Every change here is made in bridge.py too, and raises JAXFF_ABI.
 
 #ifndef JAXFF_ABI_H

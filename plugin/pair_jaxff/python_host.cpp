@@ -124,7 +124,7 @@ JaxffTable *jaxff::python_table(std::string &error)
   // exec in a dictionary of its own: __main__ belongs to the user
   std::string code = "exec('''\n"
                      "try:\n"
-                     "    from jaxff.lammps import bridge\n"
+                     "    from jaxff.lammps.pair_jaxff import bridge\n"
                      "    bridge.install(" + address(&table) + ", " + std::to_string(JAXFF_ABI) + ")\n"
                      "except BaseException as error:\n"
                      "    import ctypes, sys\n"
@@ -135,7 +135,7 @@ JaxffTable *jaxff::python_table(std::string &error)
   int status = run(code.c_str());
   release(gil);
   if (status == 0 && table && !text[0]) return table;
-  error = std::string("Python cannot load jaxff.lammps.bridge: ") + (text[0] ? text : "see the traceback above");
+  error = std::string("Python cannot load jaxff.lammps.pair_jaxff.bridge: ") + (text[0] ? text : "see the traceback above");
   table = nullptr;
   return nullptr;
 }

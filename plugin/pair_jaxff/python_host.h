@@ -9,7 +9,7 @@
 
 namespace jaxff {
 
-// The functions of jaxff.lammps.bridge, or nullptr and the reason in `error`. Cheap after the first success.
+// The functions of jaxff.lammps.pair_jaxff.bridge, or nullptr and the reason in `error`. Cheap after the first success.
 JaxffTable *python_table(std::string &error);
 
 }    // namespace jaxff

@@ -48,7 +48,9 @@ grid = np.stack(np.meshgrid(*[range(3)] * 3), -1).reshape(-1, 3)[generator.permu
 cell = np.array([[6.6, 0.0, 0.0], [0.7, 6.3, 0.0], [-0.4, 0.3, 6.9]])
 positions = (grid + generator.uniform(-0.15, 0.15, (12, 3))) / 3 @ cell
 atoms = Atoms(generator.choice(elements, 12), positions, cell=cell, pbc=True)
-graph = data.AtomicData.from_config(data.config_from_atoms(atoms), z_table=AtomicNumberTable(list(elements)), cutoff=4.0)
+graph = data.AtomicData.from_config(
+    data.config_from_atoms(atoms), z_table=AtomicNumberTable(list(elements)), cutoff=4.0
+)
 batch = next(iter(torch_geometric.dataloader.DataLoader([graph], batch_size=1)))
 result = model(batch.to_dict(), compute_stress=True)
 reference = {

@@ -1,6 +1,7 @@
-"""Wrote the files beside it with jaxff 0.1.0 (schema version 1). They are kept: whatever changes later must still read them.
+"""Wrote the files beside it with jaxff 0.1.0 (schema version 1). They are kept: whatever changes later must still read
+them.
 
-    python tests/files/make.py FOLDER
+python tests/files/make.py FOLDER
 """
 
 import sys

@@ -30,7 +30,7 @@ def barrier(
 
     from jaxff import JaxffCalculator
     from jaxff.cli.files import read_structure, write_json
-    from jaxff.plots import path_plot, plot_format, save
+    from jaxff.plots.figures import path_plot, plot_format, save
     from jaxff.properties.barrier import find_barrier
 
     console = Console()

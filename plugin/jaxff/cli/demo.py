@@ -9,7 +9,9 @@ import typer
 
 
 def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for everything that it writes.")] = Path("jaxff-demo"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for everything that it writes.")] = Path(
+        "jaxff-demo"
+    ),
     seed: Annotated[int, typer.Option(help="Another number gives another training set.")] = 0,
 ) -> None:
     """The main job in one command: make data, train, and run the result in ASE and LAMMPS.

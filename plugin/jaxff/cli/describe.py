@@ -13,7 +13,9 @@ def describe(
         list[Path], typer.Argument(metavar="STRUCTURES...", help="Files of any format that ASE reads.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The .npz file to write.")],
-    descriptor: Annotated[str, typer.Option(help="ace, acsf, chebyshev, gmp, mbtr, mbtr_global, power_spectrum, scattering, soap, ...")] = "soap",
+    descriptor: Annotated[
+        str, typer.Option(help="ace, acsf, chebyshev, gmp, mbtr, mbtr_global, power_spectrum, scattering, soap, ...")
+    ] = "soap",
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -24,8 +26,9 @@ def describe(
     """Compute the features of every atom.
 
     OUT holds `features` (atoms x features, float64), `structure` (which structure each row belongs to, counted from 0
-    over all files), `symbols` (each row's element; mbtr_global and scattering have one row a structure, and none) and `elements` (their order in the features). With r_cut the settings
-    have DScribe's meaning and defaults; with cutoff instead, those of a potential.
+    over all files), `symbols` (each row's element; mbtr_global and scattering have one row a structure, and none) and
+    `elements` (their order in the features). With r_cut the settings have DScribe's meaning and defaults; with cutoff
+    instead, those of a potential.
     """
     import io
 
@@ -65,5 +68,6 @@ def describe(
     )
     write_atomically(out, buffer.getvalue())
     print(
-        f"{len(features)} {'structures' if descriptor in GLOBAL else 'atoms'} x {features.shape[1]} features of {len(frames)} structures written to {out}"
+        f"{len(features)} {'structures' if descriptor in GLOBAL else 'atoms'} x {features.shape[1]} features "
+        f"of {len(frames)} structures written to {out}"
     )

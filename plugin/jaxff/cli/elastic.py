@@ -22,14 +22,15 @@ def elastic(
     precision: PrecisionOption = Precision.double,
     device: DeviceOption = Device.auto,
     method: Annotated[
-        Method | None, typer.Option(help="Second derivatives, or finite strains. [default: autodiff where the potential has it]")
+        Method | None,
+        typer.Option(help="Second derivatives, or finite strains. [default: autodiff where the potential has it]"),
     ] = None,
     clamped: Annotated[bool, typer.Option("--clamped", help="Do not let atoms relax inside strained cells.")] = False,
 ) -> None:
     """Elastic constants, bulk modulus and relaxed lattice of a crystal.
 
-    Cell and atoms are relaxed first. Then the second derivatives of the energy give the constants (autodiff), or six strains
-    are applied with both signs, and the differences of the stress do (stress).
+    Cell and atoms are relaxed first. Then the second derivatives of the energy give the constants (autodiff), or six
+    strains are applied with both signs, and the differences of the stress do (stress).
     """
     from rich.console import Console
     from rich.table import Table
@@ -74,14 +75,15 @@ def elastic(
 
 
 def _spread(calculator, result, method: Method, clamped: bool):
-    """Standard deviation of the constants over an ensemble's members, each with its own relaxed crystal; None without any.
+    """Standard deviation of the constants over an ensemble's members, each with its own relaxed crystal; None without
+    any.
 
     A member for which the crystal is no minimum is left out.
     """
     import numpy as np
 
     from jax_models.errors import ConvergenceError, StructureError
-    from jax_models.training.ensemble import members_of
+    from jax_models.training.linear.ensemble import members_of
     from jaxff import JaxffCalculator
     from jaxff.properties.elastic import elastic_constants
 

@@ -33,8 +33,8 @@ def eos(
 
     from jaxff import JaxffCalculator
     from jaxff.cli.files import read_structure, write_json
-    from jaxff.crystal_plots import state_plot
-    from jaxff.plots import plot_format, save
+    from jaxff.plots.crystals import state_plot
+    from jaxff.plots.figures import plot_format, save
     from jaxff.properties.equation_of_state import equation_of_state
 
     console = Console()

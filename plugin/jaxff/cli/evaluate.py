@@ -26,7 +26,9 @@ def evaluate(
     plot: PlotFile = None,
     precision: PrecisionOption = Precision.single,
     device: DeviceOption = Device.auto,
-    teachers: Annotated[Path | None, typer.Option(metavar="FILE", help="Of a delta model: the file that has its teacher.")] = None,
+    teachers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of a delta model: the file that has its teacher.")
+    ] = None,
     energy_key: Annotated[str, typer.Option(help="Name of the energies in the file.")] = "energy",
     forces_key: Annotated[str, typer.Option(help="Name of the forces.")] = "forces",
     stress_key: Annotated[str, typer.Option(help="Name of the stresses.")] = "stress",
@@ -45,7 +47,7 @@ def evaluate(
     from jaxff.evaluation import labels_of
     from jaxff.io import Labels, read_frames
     from jaxff.knowledge.delta import calculator_of
-    from jaxff.plots import parity, plot_format, save
+    from jaxff.plots.figures import parity, plot_format, save
 
     console = Console()
     if plot:

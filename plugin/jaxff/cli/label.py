@@ -11,13 +11,21 @@ from jaxff.cli.options import JsonFile
 
 
 def label(
-    structures: Annotated[list[Path], typer.Argument(help="Structures, with labels or without: any file that ASE reads.")],
-    teachers: Annotated[Path, typer.Option("--teachers", metavar="FILE", help="The teachers, YAML; see docs/knowledge.md.")],
+    structures: Annotated[
+        list[Path], typer.Argument(help="Structures, with labels or without: any file that ASE reads.")
+    ],
+    teachers: Annotated[
+        Path, typer.Option("--teachers", metavar="FILE", help="The teachers, YAML; see docs/knowledge.md.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Extended XYZ to write, e.g. labelled.xyz.")],
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [default: one a CPU core]")] = None,
-    timeout: Annotated[float, typer.Option(min=1.0, help="Seconds for one structure, after which it counts as failed.")] = 300.0,
+    timeout: Annotated[
+        float, typer.Option(min=1.0, help="Seconds for one structure, after which it counts as failed.")
+    ] = 300.0,
     json: JsonFile = None,
-    energy_key: Annotated[str, typer.Option(help="Name of the labelled energies in the files, if there are any.")] = "energy",
+    energy_key: Annotated[
+        str, typer.Option(help="Name of the labelled energies in the files, if there are any.")
+    ] = "energy",
     forces_key: Annotated[str, typer.Option(help="Name of the labelled forces.")] = "forces",
 ) -> None:
     """Label structures with every teacher: energy_T, forces_T and stress_T of teacher T, or error_T.
@@ -39,7 +47,9 @@ def label(
     if workers is None:
         workers = len(os.sched_getaffinity(0))
     try:
-        summaries = label_files(structures, read_teachers(teachers), out, workers, timeout, Labels(energy_key, forces_key), console)
+        summaries = label_files(
+            structures, read_teachers(teachers), out, workers, timeout, Labels(energy_key, forces_key), console
+        )
     except KeyboardInterrupt:
         console.print("interrupted: the same command resumes here")
         raise
@@ -54,7 +64,11 @@ def label(
     for s in summaries:
         if s.failures:
             frame, reason = s.failures[0]
-            more = f" (and {len(s.failures) - 1} more; error_{s.teacher} in the file says why)" if len(s.failures) > 1 else ""
+            more = (
+                f" (and {len(s.failures) - 1} more; error_{s.teacher} in the file says why)"
+                if len(s.failures) > 1
+                else ""
+            )
             console.print(f"{s.teacher} failed on {frame}: {reason}{more}", highlight=False, soft_wrap=True)
     if json:
         write_json(json, {s.teacher: s.to_dict() for s in summaries})

@@ -21,7 +21,9 @@ class Device(StrEnum):
 
 
 PotentialFile = Annotated[Path, typer.Argument(metavar="POTENTIAL", help="A .jaxff file.")]
-CrystalFile = Annotated[Path, typer.Argument(metavar="STRUCTURE", help="A crystal: .cif, .vasp, .xyz, anything that ASE reads.")]
+CrystalFile = Annotated[
+    Path, typer.Argument(metavar="STRUCTURE", help="A crystal: .cif, .vasp, .xyz, anything that ASE reads.")
+]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")]
 PlotFile = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Write a plot (.png, .pdf, .svg).")]
 PrecisionOption = Annotated[Precision, typer.Option(help="Arithmetic of the potential.")]

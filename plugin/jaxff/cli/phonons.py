@@ -25,7 +25,9 @@ def phonons(
     plot: PlotFile = None,
     repeat: Annotated[
         tuple[int, int, int] | None,
-        typer.Option(metavar="A B C", help="Primitive cells along each vector. [default: a supercell at least 10 Å wide]"),
+        typer.Option(
+            metavar="A B C", help="Primitive cells along each vector. [default: a supercell at least 10 Å wide]"
+        ),
     ] = None,
     displacement: Annotated[float, typer.Option(help="Å, of the finite displacements.")] = 0.01,
     precision: PrecisionOption = Precision.double,
@@ -36,8 +38,8 @@ def phonons(
 
     from jaxff import JaxffCalculator
     from jaxff.cli.files import read_structure, write_json
-    from jaxff.crystal_plots import phonon_plot
-    from jaxff.plots import plot_format, save
+    from jaxff.plots.crystals import phonon_plot
+    from jaxff.plots.figures import plot_format, save
     from jaxff.properties.phonons import phonons as compute
 
     console = Console()
@@ -48,9 +50,14 @@ def phonons(
         atoms.calc = JaxffCalculator(potential, precision, device)
         result = compute(atoms, repeat=repeat, displacement=displacement)
     console.print(f"{len(result.gamma)} bands, supercell {result.repeat} of the primitive cell", highlight=False)
-    console.print(f"highest frequency {result.highest:.3f} THz; at Γ {', '.join(f'{f:.3f}' for f in result.gamma + 0.0)}", highlight=False)
+    console.print(
+        f"highest frequency {result.highest:.3f} THz; at Γ {', '.join(f'{f:.3f}' for f in result.gamma + 0.0)}",
+        highlight=False,
+    )
     if result.lowest < -0.1:
-        console.print(f"[yellow]imaginary frequencies, down to {-result.lowest:.3f}i THz: the crystal is not stable[/yellow]")
+        console.print(
+            f"[yellow]imaginary frequencies, down to {-result.lowest:.3f}i THz: the crystal is not stable[/yellow]"
+        )
     if plot:
         save(phonon_plot(result), plot)
     if json:

@@ -9,11 +9,21 @@ import typer
 
 
 def structures(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Extended XYZ to write, e.g. unlabelled.xyz.")],
-    crystals: Annotated[list[Path] | None, typer.Argument(help="Crystals to start from, any file that ASE reads.")] = None,
-    elements: Annotated[str | None, typer.Option(metavar="A,B", help="Start from these elements' crystals instead, e.g. Si or Li,Al.")] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="Extended XYZ to write, e.g. unlabelled.xyz.")
+    ],
+    crystals: Annotated[
+        list[Path] | None, typer.Argument(help="Crystals to start from, any file that ASE reads.")
+    ] = None,
+    elements: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Start from these elements' crystals instead, e.g. Si or Li,Al.")
+    ] = None,
     families: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Of strain, rattle, vacancy, surface, prototype, melt. [default: all; melt with --teachers]")
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Of strain, rattle, vacancy, surface, prototype, melt. [default: all; melt with --teachers]",
+        ),
     ] = None,
     number: Annotated[int, typer.Option(min=1, help="Structures of each family.")] = 50,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same structures.")] = 0,
@@ -21,7 +31,9 @@ def structures(
     rattle: Annotated[float, typer.Option(help="Å; largest standard deviation of the displacements.")] = 0.25,
     atoms: Annotated[int, typer.Option(help="Atoms that a cell has at least.")] = 32,
     temperatures: Annotated[str, typer.Option(metavar="T,T", help="K, of melt.")] = "300,1000,2500",
-    teachers: Annotated[Path | None, typer.Option(metavar="FILE", help="The teachers, YAML: one of them runs melt.")] = None,
+    teachers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The teachers, YAML: one of them runs melt.")
+    ] = None,
     melt_by: Annotated[str | None, typer.Option(metavar="NAME", help="Which of them. [default: the first]")] = None,
 ) -> None:
     """Make strained, rattled, defective, cut and molten structures; config_type is the family."""
@@ -42,7 +54,9 @@ def structures(
         degrees = tuple(float(t) for t in temperatures.split(","))
     except ValueError:
         raise ConfigError(f"--temperatures is {temperatures!r}; it must be numbers in K, such as 300,1000") from None
-    starts = [atoms for path in crystals or () for atoms in read_frames(path)] or [crystal_of(e.strip()) for e in elements.split(",")]
+    starts = [atoms for path in crystals or () for atoms in read_frames(path)] or [
+        crystal_of(e.strip()) for e in elements.split(",")
+    ]
     calculator = None
     if teachers is not None:
         known = {teacher.name: teacher for teacher in read_teachers(teachers)}

@@ -17,12 +17,16 @@ def train(
     model: Annotated[
         str | None, typer.Option(help="A descriptor (ace, acsf, ...) or a message-passing architecture. [default: ace]")
     ] = None,
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Configuration, YAML; see `jaxff config`.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Configuration, YAML; see `jaxff config`.")
+    ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. training.learning_rate=0.002; repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="e.g. training.learning_rate=0.002; repeatable."),
     ] = None,
     from_: Annotated[
-        Path | None, typer.Option("--from", metavar="FILE", help="A .jaxff file to start from; elements it lacks are added.")
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="A .jaxff file to start from; elements it lacks are added."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data. [default: by the data's size]")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same numbers. [default: 0]")] = None,
@@ -37,7 +41,7 @@ def train(
     # The optimiser's small QR factorisations: a second BLAS thread only gets in XLA's way, a hundredfold on busy cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from jaxff.config import load_config
-    from jaxff.training import train_files
+    from jaxff.train.train_files import train_files
 
     loaded = load_config(config, model, set_ or (), epochs=epochs, seed=seed)
     train_files(structures, out, loaded, valid or [], start=from_)

@@ -12,12 +12,16 @@ from jaxff.cli.options import Device, DeviceOption, JsonFile, PlotFile, Potentia
 
 def vacancy(
     potential: PotentialFile,
-    structure: Annotated[Path, typer.Argument(help="A crystal of one element: .cif, .vasp, .xyz, anything that ASE reads.")],
+    structure: Annotated[
+        Path, typer.Argument(help="A crystal of one element: .cif, .vasp, .xyz, anything that ASE reads.")
+    ],
     json: JsonFile = None,
     plot: PlotFile = None,
     repeat: Annotated[
         tuple[int, int, int] | None,
-        typer.Option(metavar="A B C", help="Cells along each vector. [default: at least 10 Å between a vacancy and its images]"),
+        typer.Option(
+            metavar="A B C", help="Cells along each vector. [default: at least 10 Å between a vacancy and its images]"
+        ),
     ] = None,
     site: Annotated[int, typer.Option(min=0, help="The atom that leaves, counted from 0.")] = 0,
     images: Annotated[int, typer.Option(min=1, help="Moving images of the path.")] = 5,
@@ -34,7 +38,7 @@ def vacancy(
 
     from jaxff import JaxffCalculator
     from jaxff.cli.files import read_structure, write_json
-    from jaxff.plots import path_plot, plot_format, save
+    from jaxff.plots.figures import path_plot, plot_format, save
     from jaxff.properties.vacancy import vacancy as compute
 
     console = Console()
@@ -52,7 +56,9 @@ def vacancy(
     lowest = ", ".join(f"{c:.3f}" for c in result.saddle.curvatures)
     console.print(f"curvatures at the top: {lowest} eV/Å² ({verdict})", highlight=False)
     if result.hop.energies.min() < -0.01:
-        console.print("[yellow]the path runs through a lower minimum than its ends: the vacancy prefers another shape[/yellow]")
+        console.print(
+            "[yellow]the path runs through a lower minimum than its ends: the vacancy prefers another shape[/yellow]"
+        )
     if plot:
         save(path_plot({"": result.hop}), plot)
     if json:

@@ -17,7 +17,9 @@ def stillinger_weber() -> Calculator:
     Raises:
         ConfigError: LAMMPS cannot be loaded, or its folder of potentials is not found.
     """
-    return parse_teacher({"name": "sw", "pair_style": "sw", "pair_coeff": "* * Si.sw Si", "elements": ["Si"]}).calculator()
+    return parse_teacher(
+        {"name": "sw", "pair_style": "sw", "pair_coeff": "* * Si.sw Si", "elements": ["Si"]}
+    ).calculator()
 
 
 def label(structures: Iterable[Atoms]) -> list[Atoms]:

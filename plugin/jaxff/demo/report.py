@@ -11,7 +11,7 @@ from rich.table import Table
 
 from jax_models.model_file import write_atomically
 from jaxff.demo.run import Results
-from jaxff.plots import energy_traces, parity, path_plot, save
+from jaxff.plots.figures import energy_traces, parity, path_plot, save
 
 
 def report(results: Results, console: Console) -> None:
@@ -86,7 +86,14 @@ def comparison(data: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     rows = []
     for key, (name, digits) in ROWS.items():
         model, reference = data[key]["jaxff"], data[key]["stillinger_weber"]
-        rows.append((name, f"{model:.{digits}f}", f"{reference:.{digits}f}", f"{round(model - reference, digits) + 0.0:+.{digits}f}"))
+        rows.append(
+            (
+                name,
+                f"{model:.{digits}f}",
+                f"{reference:.{digits}f}",
+                f"{round(model - reference, digits) + 0.0:+.{digits}f}",
+            )
+        )
     return rows
 
 
@@ -98,7 +105,8 @@ def sentences(data: dict[str, Any]) -> list[str]:
         f"force RMSE {errors['force_rmse_ev_per_angstrom']:.4f} eV/Å, over {errors['n_structures']} structures.",
         f"NVE, {nve['picoseconds']:g} ps: the total energy stays within {nve['total_energy_range_mev_per_atom']:.3f} "
         f"meV/atom. ASE and LAMMPS start from energies that differ by "
-        f"{nve['ase_lammps_first_energy_difference_ev_per_atom']:.0e} eV/atom; along the run the totals differ by at most "
+        f"{nve['ase_lammps_first_energy_difference_ev_per_atom']:.0e} eV/atom; along the run the totals differ "
+        "by at most "
         f"{nve['ase_lammps_largest_total_energy_difference_ev_per_atom']:.0e} eV/atom.",
         f"All of it took {data['total_seconds']:.0f} s, {data['seconds']['training']:.0f} s of it training.",
     ]
@@ -113,7 +121,8 @@ def markdown(data: dict[str, Any], rows: list[tuple[str, str, str, str]]) -> str
         [
             "# jaxff demo: silicon",
             "",
-            f"`si.jaxff` was trained on {training['n_structures']} structures ({training['n_atoms']} atoms) that LAMMPS labelled "
+            f"`si.jaxff` was trained on {training['n_structures']} structures ({training['n_atoms']} atoms) "
+            "that LAMMPS labelled "
             "with the empirical Stillinger-Weber potential. The same file then ran in ASE and in LAMMPS.",
             "",
             *table,

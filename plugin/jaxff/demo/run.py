@@ -90,7 +90,8 @@ def run_demo(folder: Path, console: Console, seed: int = 0) -> Results:
     reference = stillinger_weber()
     with steps.step("evaluation", f"Comparing with {len(test)} structures that were not trained on."):
         results.evaluation = evaluate(
-            [labels_of(atoms, f"test structure {n}") for n, atoms in enumerate(test)], JaxffCalculator(folder / "si.jaxff")
+            [labels_of(atoms, f"test structure {n}") for n, atoms in enumerate(test)],
+            JaxffCalculator(folder / "si.jaxff"),
         )
     with steps.step("ase", "ASE: relaxing a strained crystal, then 1 ps of NVE at 300 K with 216 atoms."):
         crystals = [relaxed_crystal(calculator) for calculator in (model, reference)]

@@ -28,7 +28,10 @@ def described(potential: Potential, teacher_file: str | os.PathLike | None) -> d
 
 
 def calculator_of(
-    potential: Potential | str | os.PathLike, precision: str = "single", device: str = "auto", teacher_file: str | os.PathLike | None = None
+    potential: Potential | str | os.PathLike,
+    precision: str = "single",
+    device: str = "auto",
+    teacher_file: str | os.PathLike | None = None,
 ) -> Calculator:
     """A potential as an ASE calculator; a delta model as the sum with its teacher.
 
@@ -59,7 +62,8 @@ def calculator_of(
         teacher = parse_teacher(delta["settings"], folder, f"the teacher of {potential}")
     else:
         raise ConfigError(
-            f"this is a delta model, to be added to its teacher {delta['teacher']}, whose settings it does not hold: name the teachers' file"
+            f"this is a delta model, to be added to its teacher {delta['teacher']}, whose settings it does not "
+            "hold: name the teachers' file"
         )
     return SumCalculator([teacher.calculator(), correction])
 
@@ -67,5 +71,7 @@ def calculator_of(
 def _named(name: str, path: str | os.PathLike) -> Teacher:
     teachers = {teacher.name: teacher for teacher in read_teachers(path)}
     if name not in teachers:
-        raise ConfigError(f"{path} has no teacher {name}, which this delta model corrects; it has {', '.join(teachers)}")
+        raise ConfigError(
+            f"{path} has no teacher {name}, which this delta model corrects; it has {', '.join(teachers)}"
+        )
     return teachers[name]

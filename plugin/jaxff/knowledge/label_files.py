@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from jax_models.errors import ConfigError, TrainingError
 from jax_models.model_file import write_atomically
-from jax_models.training.alignment import aligned_references
+from jax_models.training.teachers.alignment import aligned_references
 from jaxff.io import Labels, label_of, read_frames
 from jaxff.knowledge.labelling import Answer, label
 from jaxff.knowledge.teachers import Teacher
@@ -78,13 +78,21 @@ def label_files(
     columns = (TextColumn("labelling"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=len(frames) * len(teachers))
-        answers = label([atoms for _, atoms in frames], teachers, journal, workers, timeout, lambda n: bar.update(task, completed=n))
-    summaries = [_summary(teacher.name, frames, [a[teacher.name] for a in answers], labels or Labels()) for teacher in teachers]
+        answers = label(
+            [atoms for _, atoms in frames], teachers, journal, workers, timeout, lambda n: bar.update(task, completed=n)
+        )
+    summaries = [
+        _summary(teacher.name, frames, [a[teacher.name] for a in answers], labels or Labels()) for teacher in teachers
+    ]
     if not any(summary.labelled for summary in summaries):
         first = summaries[0]
-        raise TrainingError(f"no teacher could label any structure; {first.teacher}, {first.failures[0][0]}: {first.failures[0][1]}")
+        raise TrainingError(
+            f"no teacher could label any structure; {first.teacher}, {first.failures[0][0]}: {first.failures[0][1]}"
+        )
     references = {s.teacher: s.references for s in summaries}
-    write_frames(out, [with_answers(atoms, given, references) for (_, atoms), given in zip(frames, answers, strict=True)])
+    write_frames(
+        out, [with_answers(atoms, given, references) for (_, atoms), given in zip(frames, answers, strict=True)]
+    )
     journal.unlink(missing_ok=True)
     return summaries
 
@@ -92,7 +100,8 @@ def label_files(
 def with_answers(atoms: Atoms, answers: dict[str, Answer], references: dict[str, dict[str, float] | None]) -> Atoms:
     """A copy of ``atoms`` with ``energy_T``, ``forces_T`` and ``stress_T`` of every teacher T, or ``error_T``.
 
-    Where a teacher could be aligned, ``aligned_energy_T`` is its energy with its reference energies made those of the labels.
+    Where a teacher could be aligned, ``aligned_energy_T`` is its energy with its reference energies made those of the
+    labels.
     """
     labelled = atoms.copy()
     labelled.calc = atoms.calc
@@ -116,11 +125,13 @@ def with_answers(atoms: Atoms, answers: dict[str, Answer], references: dict[str,
 
 def check_out(out: Path) -> None:
     """Raises:
-        ConfigError: ``out`` is not a name of extended XYZ, or its folder is not there.
+    ConfigError: ``out`` is not a name of extended XYZ, or its folder is not there.
     """
     stem = out.with_suffix("") if out.suffix in COMPRESSED else out
     if stem.suffix not in (".xyz", ".extxyz"):
-        raise ConfigError(f"--out is {out}; its name must end in .xyz or .extxyz, or one of these and {', '.join(COMPRESSED)}")
+        raise ConfigError(
+            f"--out is {out}; its name must end in .xyz or .extxyz, or one of these and {', '.join(COMPRESSED)}"
+        )
     if not out.parent.is_dir():
         raise ConfigError(f"cannot write {out}: there is no directory {out.parent}")
 
@@ -136,7 +147,9 @@ def write_frames(out: Path, frames: Sequence[Atoms]) -> None:
 
 
 def _summary(name: str, frames: Sequence[tuple[str, Atoms]], answers: Sequence[Answer], labels: Labels) -> Summary:
-    failures = [(frame, answer["error"]) for (frame, _), answer in zip(frames, answers, strict=True) if "error" in answer]
+    failures = [
+        (frame, answer["error"]) for (frame, _), answer in zip(frames, answers, strict=True) if "error" in answer
+    ]
     both = [
         (atoms, answer, float(energy))
         for (_, atoms), answer in zip(frames, answers, strict=True)

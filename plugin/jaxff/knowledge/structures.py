@@ -17,7 +17,8 @@ from jaxff.knowledge.snapshots import named, snapshots
 
 ATTEMPTS = 50
 CLOSEST = 0.6
-"""Of the sum of two covalent radii: pairs that come closer are drawn again; no empirical potential means anything there."""
+"""Of the sum of two covalent radii: pairs that come closer are drawn again; no empirical potential means anything
+there."""
 FACES = ((1, 0, 0), (1, 1, 0), (1, 1, 1), (2, 1, 0), (2, 1, 1), (2, 2, 1), (3, 1, 1))
 VACUUM = 8.0
 """Å on either side of a slab."""
@@ -48,7 +49,9 @@ class Recipe:
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be between {low} and {high}")
         if not self.temperatures or not all(0 < t < 1e5 for t in self.temperatures):
-            raise ConfigError(f"temperatures is {list(self.temperatures)}; it must list one or more positive temperatures in K")
+            raise ConfigError(
+                f"temperatures is {list(self.temperatures)}; it must list one or more positive temperatures in K"
+            )
 
 
 Draw = Callable[[Atoms, np.random.Generator, Recipe], Atoms]
@@ -98,7 +101,10 @@ def prototype(elements: Sequence[str], generator: np.random.Generator, recipe: R
         name = list(ELEMENTARY)[generator.integers(len(ELEMENTARY))]
         distance = np.mean([_bond(a, b) for a in chosen for b in chosen]) * generator.uniform(0.9, 1.2)
         extra = {"c": distance * (8 / 3) ** 0.5} if name == "hcp" else {}
-        atoms = supercell(bulk(chosen[0], name, a=ELEMENTARY[name] * distance, **extra), min(recipe.atoms, 16) if len(chosen) > 1 else 1)
+        atoms = supercell(
+            bulk(chosen[0], name, a=ELEMENTARY[name] * distance, **extra),
+            min(recipe.atoms, 16) if len(chosen) > 1 else 1,
+        )
         atoms.symbols[:] = [chosen[k] for k in generator.integers(len(chosen), size=len(atoms))]
     return _displaced(atoms, generator, generator.uniform(0.0, 0.3) * recipe.rattle)
 
@@ -116,7 +122,8 @@ def make_structures(
     recipe: Recipe,
     teacher: Calculator | None = None,
 ) -> Iterator[Atoms]:
-    """``number`` structures of each family, with ``config_type`` its name. Each depends on seed, family and its own number alone.
+    """``number`` structures of each family, with ``config_type`` its name. Each depends on seed, family and its own
+    number alone.
 
     Raises:
         ConfigError: an unknown family, or ``melt`` without a teacher.
@@ -126,8 +133,12 @@ def make_structures(
     if unknown:
         raise ConfigError(f"there is no family {', '.join(unknown)}; choose from {', '.join(ALL_FAMILIES)}")
     if "melt" in families and teacher is None:
-        raise ConfigError("melt needs a teacher for its molecular dynamics: give --teachers, or leave melt out of --families")
-    elements = sorted({symbol for atoms in crystals for symbol in atoms.get_chemical_symbols()}, key=ATOMIC_NUMBERS.__getitem__)
+        raise ConfigError(
+            "melt needs a teacher for its molecular dynamics: give --teachers, or leave melt out of --families"
+        )
+    elements = sorted(
+        {symbol for atoms in crystals for symbol in atoms.get_chemical_symbols()}, key=ATOMIC_NUMBERS.__getitem__
+    )
     for family in families:
         seeds = [seed, ALL_FAMILIES.index(family)]
         if family == "melt":
@@ -152,7 +163,9 @@ def crystal_of(element: str) -> Atoms:
     if element not in ATOMIC_NUMBERS:
         raise ConfigError(f"not a chemical element: {element}")
     try:
-        return bulk(element, cubic=reference_states[atomic_numbers[element]]["symmetry"] in ("fcc", "bcc", "diamond", "sc"))
+        return bulk(
+            element, cubic=reference_states[atomic_numbers[element]]["symmetry"] in ("fcc", "bcc", "diamond", "sc")
+        )
     except (ValueError, KeyError, TypeError, RuntimeError, NotImplementedError):
         raise ConfigError(f"ASE does not build the crystal of {element}: give a structure file to start from") from None
 
@@ -160,7 +173,9 @@ def crystal_of(element: str) -> Atoms:
 def supercell(crystal: Atoms, atoms: int) -> Atoms:
     """``crystal`` repeated, always along its shortest side, until it has at least so many atoms."""
     if not len(crystal) or not crystal.pbc.all() or abs(np.linalg.det(crystal.cell.array)) < 1e-6:
-        raise StructureError("a structure to start from must be a crystal: periodic in three directions, with atoms and a volume")
+        raise StructureError(
+            "a structure to start from must be a crystal: periodic in three directions, with atoms and a volume"
+        )
     repeats = np.ones(3, int)
     while len(crystal) * repeats.prod() < atoms:
         repeats[np.argmin(crystal.cell.lengths() * repeats)] += 1
@@ -173,10 +188,14 @@ def _drawn(family: str, crystal: Atoms, elements: Sequence[str], seeds: list[int
         if family == "prototype":
             atoms = prototype(elements, generator, recipe)
         else:
-            atoms = FAMILIES[family](crystal if family == "surface" else supercell(crystal, recipe.atoms), generator, recipe)
+            atoms = FAMILIES[family](
+                crystal if family == "surface" else supercell(crystal, recipe.atoms), generator, recipe
+            )
         if not _too_close(atoms):
             return Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=True)
-    raise StructureError(f"{ATTEMPTS} attempts gave no {family} structure without atoms on top of each other; lower strain or rattle")
+    raise StructureError(
+        f"{ATTEMPTS} attempts gave no {family} structure without atoms on top of each other; lower strain or rattle"
+    )
 
 
 def _displaced(atoms: Atoms, generator: np.random.Generator, scale: float) -> Atoms:

@@ -64,7 +64,11 @@ class LammpsTeacher(Teacher):
 
     def lines(self) -> list[str]:
         """The commands, with the full paths of files."""
-        commands = [f"pair_style {self.pair_style}", *(f"pair_coeff {line}" for line in self.pair_coeff), *self.commands]
+        commands = [
+            f"pair_style {self.pair_style}",
+            *(f"pair_coeff {line}" for line in self.pair_coeff),
+            *self.commands,
+        ]
         return [" ".join(self._located(word) for word in command.split()) for command in commands]
 
     def calculator(self) -> Calculator:
@@ -83,7 +87,8 @@ class LammpsTeacher(Teacher):
                 return str((folder / word).resolve())
         if re.search(r"\.[A-Za-z]", word):
             raise ConfigError(
-                f"teacher {self.name}: there is no file {word} in {Path(self.folder).resolve()}, nor among those that LAMMPS ships "
+                f"teacher {self.name}: there is no file {word} in {Path(self.folder).resolve()}, nor among "
+                "those that LAMMPS ships "
                 f"({potentials_folder()})"
             )
         return word
@@ -99,7 +104,8 @@ class KimTeacher(Teacher):
     def calculator(self) -> Calculator:
         if importlib.util.find_spec("kimpy") is None:
             raise ConfigError(
-                f"teacher {self.name}: OpenKIM models need kim-api and kimpy, which are not installed (conda install -c conda-forge "
+                f"teacher {self.name}: OpenKIM models need kim-api and kimpy, which are not installed (conda "
+                "install -c conda-forge "
                 "kim-api kimpy, then kim-api-collections-management install user MODEL)"
             )
         from ase.calculators.kim import KIM
@@ -113,7 +119,9 @@ class KimTeacher(Teacher):
 class AseTeacher(Teacher):
     """Any ASE calculator: ``emt.EMT`` is one of ``ase.calculators``, a full path one of another package."""
 
-    ase: str = Field(pattern=r"^[A-Za-z_][\w.]*\.[A-Za-z_]\w*$", description="module.Class, in ase.calculators or elsewhere.")
+    ase: str = Field(
+        pattern=r"^[A-Za-z_][\w.]*\.[A-Za-z_]\w*$", description="module.Class, in ase.calculators or elsewhere."
+    )
     settings: dict[str, Any] = Field({}, description="Its arguments.")
 
     key: ClassVar[str] = "ase"
@@ -131,7 +139,9 @@ class AseTeacher(Teacher):
             if found is not None:
                 break
         if not (isinstance(found, type) and issubclass(found, GetPropertiesMixin)):
-            raise ConfigError(f"teacher {self.name}: {self.ase} is no ASE calculator that is installed here; write it as emt.EMT")
+            raise ConfigError(
+                f"teacher {self.name}: {self.ase} is no ASE calculator that is installed here; write it as emt.EMT"
+            )
         try:
             return found(**self.settings)
         except Exception as error:  # each calculator checks its arguments in its own way

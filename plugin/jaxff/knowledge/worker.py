@@ -1,6 +1,6 @@
 """A process that labels structures: one JSON line in, one out. What kills it does not kill the labelling.
 
-    python -m jaxff.knowledge.worker NOISE_FILE
+python -m jaxff.knowledge.worker NOISE_FILE
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def answer(request: dict[str, Any], calculators: dict[str, Any]) -> dict[str, An
     from ase import Atoms
 
     teacher = parse_teacher(request["teacher"], request["folder"])
-    atoms = Atoms(request["symbols"], request["positions"], cell=request["cell"], pbc=request["pbc"], info=request["info"])
+    atoms = Atoms(
+        request["symbols"], request["positions"], cell=request["cell"], pbc=request["pbc"], info=request["info"]
+    )
     try:
         if teacher.name not in calculators:
             calculators[teacher.name] = teacher.calculator()

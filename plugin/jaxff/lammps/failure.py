@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from jaxff.lammps.bridge import one_line
+from jaxff.lammps.pair_jaxff.bridge import one_line
 
 PRECEDENCE = 1.0
 """Seconds that other ranks leave rank 0 to tell what happened: one message, not one a rank."""

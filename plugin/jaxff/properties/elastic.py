@@ -1,4 +1,5 @@
-"""Elastic constants of a crystal: exactly, from a potential, or from stresses of strained cells with any ASE calculator."""
+"""Elastic constants of a crystal: exactly, from a potential, or from stresses of strained cells with any ASE
+calculator."""
 
 from __future__ import annotations
 
@@ -86,7 +87,9 @@ def elastic_constants(
     else:
         constants = np.empty((6, 6))
         for column in range(6):
-            plus, minus = (_stress(reference, sign * strain * strain_of(column), None if clamped else fmax) for sign in (1, -1))
+            plus, minus = (
+                _stress(reference, sign * strain * strain_of(column), None if clamped else fmax) for sign in (1, -1)
+            )
             constants[:, column] = (plus - minus) / (2.0 * strain) / units.GPa
     return Elastic(0.5 * (constants + constants.T), reference.copy())
 

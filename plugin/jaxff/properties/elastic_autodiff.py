@@ -30,7 +30,13 @@ def differentiable(potential: Potential) -> bool:
 
 def second_derivatives(
     potential: Potential, atoms: Atoms
-) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "N3 N3"], Float[np.ndarray, "6 N3"], Float[np.ndarray, "6 3 3"], Float[np.ndarray, "N3 3 3"]]:
+) -> tuple[
+    Float[np.ndarray, "3 3"],
+    Float[np.ndarray, "N3 N3"],
+    Float[np.ndarray, "6 N3"],
+    Float[np.ndarray, "6 3 3"],
+    Float[np.ndarray, "N3 3 3"],
+]:
     """Derivatives of the energy (eV) by displacements (Å) and strain, in double precision.
 
     Returns:
@@ -42,7 +48,9 @@ def second_derivatives(
         StructureError: an element that the potential lacks.
     """
     if not differentiable(potential):
-        kind = potential.contract.kind if potential.contract.kind not in KINDS else f"{potential.contract.centers}-centred"
+        kind = (
+            potential.contract.kind if potential.contract.kind not in KINDS else f"{potential.contract.centers}-centred"
+        )
         raise ConfigError(f"there are no second derivatives for a {kind} potential: use --method stress")
     n = len(atoms)
     with jax.enable_x64(True):
@@ -103,7 +111,9 @@ def _padded_neighborhood(potential: Potential, atoms: Atoms) -> Neighborhood:
     return Neighborhood(vectors, species, species[neighbors], mask, neighbors)
 
 
-def _energy(model: eqx.Module, nb: Neighborhood, displacements: Float[Array, "N 3"], strain: Float[Array, "3 3"]) -> Float[Array, ""]:
+def _energy(
+    model: eqx.Module, nb: Neighborhood, displacements: Float[Array, "N 3"], strain: Float[Array, "3 3"]
+) -> Float[Array, ""]:
     vectors = nb.vectors + displacements[nb.neighbors] - displacements[:, None]
     vectors = jnp.where(nb.mask[..., None], vectors + vectors @ strain, 1.0)
     return jnp.sum(model.energies(nb._replace(vectors=vectors)))
@@ -119,7 +129,8 @@ def _gradient(model: eqx.Module, nb: Neighborhood) -> tuple[Float[Array, "N 3"],
 def _second(
     model: eqx.Module, nb: Neighborhood, displacements: Float[Array, "N 3"], strain: Float[Array, "3 3"]
 ) -> tuple[Float[Array, "N 3"], Float[Array, "3 3"]]:
-    """The change of the gradient along one direction. Backwards twice: functions kept as StableHLO know no other way."""
+    """The change of the gradient along one direction. Backwards twice: functions kept as StableHLO know no other
+    way."""
     zero = jnp.zeros((len(nb.species), 3)), jnp.zeros((3, 3))
     _, pull = jax.vjp(jax.grad(lambda u, h: _energy(model, nb, u, h), argnums=(0, 1)), *zero)
     return pull((displacements, strain))

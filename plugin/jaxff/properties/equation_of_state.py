@@ -77,8 +77,12 @@ def equation_of_state(atoms: Atoms, strain: float = 0.03, points: int = 11, fmax
         derivative = fit.eos_parameters[2]
         residual = np.sqrt(np.mean((fit.func(np.array(volumes), *fit.eos_parameters) - energies) ** 2))
     except (RuntimeError, ValueError) as error:
-        raise ConvergenceError(f"the energies of {atoms.get_chemical_formula()} follow no equation of state: {error}") from None
+        raise ConvergenceError(
+            f"the energies of {atoms.get_chemical_formula()} follow no equation of state: {error}"
+        ) from None
     if not volumes[0] < volume < volumes[-1]:
-        raise ConvergenceError(f"the fitted minimum, {volume:.3f} Å^3/atom, lies outside of the volumes tried; use a larger strain")
+        raise ConvergenceError(
+            f"the fitted minimum, {volume:.3f} Å^3/atom, lies outside of the volumes tried; use a larger strain"
+        )
     numbers = (float(v) for v in (volume, energy, modulus / units.GPa, derivative, residual))
     return EquationOfState(np.array(volumes), np.array(energies), *numbers)

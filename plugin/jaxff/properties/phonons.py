@@ -54,8 +54,8 @@ def phonons(
 ) -> Phonons:
     """Relax the crystal, displace atoms of a supercell, and diagonalise the dynamical matrix.
 
-    The primitive cell is found first; phonopy finds the displacements that symmetry leaves, symmetrises the force constants and
-    sums over the zone.
+    The primitive cell is found first; phonopy finds the displacements that symmetry leaves, symmetrises the force
+    constants and sums over the zone.
 
     Args:
         atoms: a crystal with a calculator that gives stress; left as it is.
@@ -91,7 +91,9 @@ def phonons(
     relax(crystal, fmax, cell=True)
     crystal = primitive(crystal)
     repeat = repeat or repeats(crystal, WIDTH)
-    unit = PhonopyAtoms(symbols=crystal.get_chemical_symbols(), cell=crystal.cell.array, scaled_positions=crystal.get_scaled_positions())
+    unit = PhonopyAtoms(
+        symbols=crystal.get_chemical_symbols(), cell=crystal.cell.array, scaled_positions=crystal.get_scaled_positions()
+    )
     phonon = Phonopy(unit, np.diag(repeat), primitive_matrix=np.eye(3), log_level=0)
     phonon.generate_displacements(distance=displacement)
     phonon.forces = [_forces(cell, atoms.calc) for cell in phonon.supercells_with_displacements]

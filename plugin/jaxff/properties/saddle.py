@@ -15,7 +15,8 @@ from jax_models import ConvergenceError
 STEP = 1e-3
 """Å, of the differences."""
 FLAT = 1e-2
-"""eV/Å^2: a curvature above minus this is not taken for a direction of fall; forces in single precision give as much."""
+"""eV/Å^2: a curvature above minus this is not taken for a direction of fall; forces in single precision give as
+much."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,13 @@ def curvatures(atoms: Atoms, calculator: Calculator, lowest: int = 3) -> Saddle:
     start = np.random.default_rng(0).normal(size=size)
     count = max(1, min(lowest, size - len(translations) - 1))
     try:
-        values, vectors = eigsh(LinearOperator((size, size), product, dtype=float), k=count, which="SA", v0=start, tol=1e-3)
+        values, vectors = eigsh(
+            LinearOperator((size, size), product, dtype=float), k=count, which="SA", v0=start, tol=1e-3
+        )
     except ArpackNoConvergence as error:
-        raise ConvergenceError(f"the curvatures of {atoms.get_chemical_formula()} do not settle: {error}; use double precision") from None
+        raise ConvergenceError(
+            f"the curvatures of {atoms.get_chemical_formula()} do not settle: {error}; use double precision"
+        ) from None
     order = np.argsort(values)
     mode = np.zeros((len(atoms), 3))
     mode[free] = vectors[:, order[0]].reshape(-1, 3)

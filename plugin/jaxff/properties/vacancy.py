@@ -54,10 +54,11 @@ def vacancy(
 ) -> Vacancy:
     """Formation energy and migration barrier of a vacancy, in a fixed cell.
 
-    The crystal is relaxed and repeated; one atom is taken out, and the others relax: from where they are, and from neighbours
-    moved inwards, for in an open crystal these may bind to each other across the vacancy. The lower end counts. A nearest neighbour of the empty site then
-    moves into it (`find_barrier`: climbing-image nudged elastic band), and the curvatures at the saddle are looked at:
-    there must be one direction, and one only, in which the energy falls.
+    The crystal is relaxed and repeated; one atom is taken out, and the others relax: from where they are, and from
+    neighbours moved inwards, for in an open crystal these may bind to each other across the vacancy. The lower end
+    counts. A nearest neighbour of the empty site then moves into it (`find_barrier`: climbing-image nudged elastic
+    band), and the curvatures at the saddle are looked at: there must be one direction, and one only, in which the
+    energy falls.
 
     Args:
         crystal: of one element, periodic in three directions; any cell.
@@ -135,7 +136,8 @@ def _check(crystal: Atoms, site: int, repeat: tuple[int, int, int] | None) -> No
     require_crystal(crystal, "a vacancy needs")
     if len(set(crystal.numbers)) > 1:
         raise StructureError(
-            f"{crystal.get_chemical_formula()} has several elements: what an atom that leaves it costs depends on where it goes; "
+            f"{crystal.get_chemical_formula()} has several elements: what an atom that leaves it costs depends "
+            "on where it goes; "
             "give a crystal of one element"
         )
     if not 0 <= site < len(crystal):

@@ -1,0 +1,1 @@
+"""What is trained on: labelled structures, and batches of one shape."""

@@ -1,0 +1,1 @@
+"""Learning from empirical potentials besides DFT."""

@@ -1,0 +1,45 @@
+"""One step of a potential with layers in LAMMPS: blocks that C++ fills, and the exchanges it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jax_models.neighborhood import bucket
+from jaxff.systems.layered_evaluator import Exchange, LayeredEvaluator, LayeredWorkspace
+
+
+class LayeredRun:
+    """Blocks of one ``pair_coeff`` line, reused from step to step.
+
+    Attributes:
+        results: after the last `advance`, energies [B] and dE/dvectors [B, K, 3] of each block.
+    """
+
+    def __init__(self, evaluator: LayeredEvaluator):
+        self.evaluator = evaluator
+        self.results: list[tuple[np.ndarray, np.ndarray]] = []
+        self._blocks: list[LayeredWorkspace] = []
+        self._steps = None
+
+    def block(self, number: int, rows: int, n_neighbors: int) -> LayeredWorkspace:
+        """Block ``number`` of the coming step, all blocks of one step having the same size."""
+        shape = rows, bucket(max(n_neighbors, 1))
+        if number == len(self._blocks):
+            self._blocks.append(self.evaluator.new_workspace(*shape))
+        elif self._blocks[number].mask.shape != shape:
+            self._blocks[number] = self.evaluator.new_workspace(*shape)
+        return self._blocks[number]
+
+    def start(self, n_blocks: int, n_atoms: int, needed: Sequence[int]) -> None:
+        self.results = []
+        self._steps = self.evaluator.steps(self._blocks[:n_blocks], n_atoms, needed)
+
+    def advance(self) -> Exchange | None:
+        """The next exchange, or None when the results are there."""
+        try:
+            return next(self._steps)
+        except StopIteration as finished:
+            self.results = [tuple(np.ascontiguousarray(a) for a in result) for result in finished.value]
+            return None

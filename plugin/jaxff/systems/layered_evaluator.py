@@ -1,0 +1,182 @@
+"""A message-passing potential, evaluated layer by layer on blocks of centres, with messages exchanged in between.
+
+`LayeredEvaluator.steps` is a generator: it stops wherever messages must move between ranks, and says which array and in
+which direction. An engine with several ranks moves them and goes on; where periodic images are folded to the atoms
+themselves there is nothing to move. Every rank stops equally often, whatever atoms it has, so none waits for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from jax_models.neighborhood import Neighborhood, bucket
+from jaxff.systems.evaluator import Evaluator, Workspace
+
+CPU_BLOCK = 64
+"""Centres a block on a CPU: a layer's temporaries are K x F numbers a centre, and should stay in the cache."""
+ROOM = 1.03
+"""Rows allocated beyond the atoms there are, since ghosts come and go and a new size compiles."""
+
+
+@dataclass
+class LayeredWorkspace(Workspace):
+    """A block of centres that knows where its atoms stand among all."""
+
+    neighbors: np.ndarray
+    """[B, K] int32, rows of the message array."""
+    centers: np.ndarray
+    """[B] int32, each centre's own row; negative for padding."""
+    weights: np.ndarray
+    """[B], 1 where the energy counts, else 0."""
+
+
+@dataclass
+class Exchange:
+    """What must happen before the next step: on the way forward, rows of ghosts are filled from their owners; on the
+    way back, rows of ghosts are added to their owners'. ``array`` [A, F] is changed in place."""
+
+    array: np.ndarray
+    forward: bool
+
+
+Results = list[tuple[np.ndarray, np.ndarray]]
+
+
+class LayeredEvaluator(Evaluator):
+    """`Evaluator` of a message-passing potential; see there for the arguments."""
+
+    cpu_block = CPU_BLOCK
+
+    def __init__(self, potential, precision: str = "single", device: str = "auto"):
+        from jax_models.message_passing.stages import Stages
+
+        super().__init__(potential, precision, device)
+        tabulated = potential if precision == "double" else replace(potential, model=potential.model.tabulated())
+        self.stages = Stages(tabulated)
+        self.message_widths = self.stages.message_widths()
+        self._rows = 0
+
+    def new_workspace(self, block: int, width: int) -> LayeredWorkspace:
+        local = super().new_workspace(block, width)
+        return LayeredWorkspace(
+            **vars(local),
+            neighbors=np.zeros((block, width), np.int32),
+            centers=np.full(block, -1, np.int32),
+            weights=np.zeros(block, self.dtype),
+        )
+
+    def evaluate_all(self, blocks: Sequence[LayeredWorkspace], n_atoms: int) -> Results:
+        """Energies [B] and dE/dvectors [B, K, 3] of every block, where each atom is some block's centre."""
+        steps = self.steps(blocks, n_atoms)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as finished:
+                return finished.value
+
+    def steps(
+        self, blocks: Sequence[LayeredWorkspace], n_rows: int, needed: Sequence[int] | None = None
+    ) -> Generator[Exchange, None, Results]:
+        """Evaluate ``blocks``, stopping at each exchange.
+
+        Args:
+            blocks: all centres.
+            n_rows: atoms a neighbour or centre may be, ghosts included.
+            needed: for each layer, how many of the first blocks it must be evaluated on; all, unless ghosts are
+                centres too, which the last layers need not reach.
+
+        Returns:
+            for each block, energies [B] (eV, without reference energies) and dE/dvectors [B, K, 3] (eV/Å).
+        """
+        import jax
+
+        last = self.stages.n_layers - 1
+        needed = needed or [len(blocks)] * (last + 1)
+        capacity = self._capacity(n_rows)
+        centers = [self._centers(block, capacity) for block in blocks]
+        energies: list[list] = [[] for _ in blocks]
+        gradients: list[list] = [[] for _ in blocks]
+
+        def run(step, *arguments):
+            with jax.enable_x64(self._double), jax.default_device(self.device):
+                return step(*arguments)
+
+        if last == 0:
+            for b, block in enumerate(centers[: needed[0]]):
+                energy, gradient = run(self.stages.only, block)
+                energies[b], gradients[b] = [energy], [gradient]
+            return self._collect(blocks, energies, gradients)
+
+        own: list[list] = [[] for _ in range(last)]
+        messages: list = []
+        for t in range(last):
+            sent = []
+            for b, block in enumerate(centers[: needed[t]]):
+                energy, result, message = (
+                    run(self.stages.start, block)
+                    if t == 0
+                    else run(self.stages.forward, t, block, own[t - 1][b], messages[-1])
+                )
+                energies[b].append(energy)
+                own[t].append(result)
+                sent.append(message)
+            array = self._message_array(t, blocks, sent, capacity)
+            yield Exchange(array, forward=True)
+            messages.append(run(jax.device_put, array.copy()))
+
+        d_own: list = [None] * len(blocks)
+        d_messages = run(jax.numpy.zeros_like, messages[-1])
+        for b, block in enumerate(centers[: needed[last]]):
+            energy, gradient, d_own[b], d_messages = run(self.stages.last, block, own[-1][b], messages[-1], d_messages)
+            energies[b].append(energy)
+            gradients[b].append(gradient)
+        for t in range(last - 1, -1, -1):
+            array = np.array(d_messages)
+            yield Exchange(array, forward=False)
+            above = run(jax.device_put, array)
+            d_messages = run(jax.numpy.zeros_like, messages[t - 1]) if t else None
+            for b, block in enumerate(centers[: needed[t]]):
+                if d_own[b] is None:
+                    d_own[b] = run(jax.tree.map, jax.numpy.zeros_like, own[t][b])
+                if t:
+                    step = (self.stages.backward, t, block, own[t - 1][b], messages[t - 1], d_own[b], above, d_messages)
+                    gradient, d_own[b], d_messages = run(*step)
+                else:
+                    gradient = run(self.stages.finish, block, d_own[b], above)
+                gradients[b].append(gradient)
+        return self._collect(blocks, energies, gradients)
+
+    def _capacity(self, n_rows: int) -> int:
+        """Rows of the message array; kept while they suffice and are not far too many."""
+        if not n_rows <= self._rows <= 1.3 * max(n_rows, 64):
+            self._rows = bucket(int(ROOM * n_rows) + 1, 64)
+        return self._rows
+
+    def _centers(self, block: LayeredWorkspace, capacity: int):
+        from jax_models.message_passing.stages import Centers
+
+        rows = np.where(block.centers < 0, capacity, block.centers).astype(np.int32)
+        nb = Neighborhood(block.vectors, block.species, block.neighbor_species, block.mask, block.neighbors)
+        return Centers(nb, rows, block.weights)
+
+    def _message_array(self, t: int, blocks: Sequence[LayeredWorkspace], sent: list, capacity: int) -> np.ndarray:
+        import jax
+
+        array = np.zeros((capacity, self.message_widths[t]), self.dtype)
+        for block, message in zip(blocks, jax.device_get(sent), strict=False):
+            owned = block.centers >= 0
+            array[block.centers[owned]] = message[owned]
+        return array
+
+    def _collect(self, blocks: Sequence[LayeredWorkspace], energies: list[list], gradients: list[list]) -> Results:
+        self.compilations = self.stages.compilations()
+        return [
+            (
+                sum((np.asarray(e) for e in energy), np.zeros(len(block.species), self.dtype)),
+                sum((np.asarray(g) for g in gradient), np.zeros_like(block.vectors)),
+            )
+            for block, energy, gradient in zip(blocks, energies, gradients, strict=True)
+        ]

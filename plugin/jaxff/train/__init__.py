@@ -1,0 +1,1 @@
+"""What jaxff train and jaxff select-features do, from files to a file."""

@@ -1,0 +1,228 @@
+"""Training from files to a file, watched on the terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from jax_models import Potential
+from jax_models.errors import ConfigError, ModelFileError
+from jaxff.config import Config
+from jaxff.knowledge.delta import described
+from jaxff.knowledge.teachers import read_teachers
+from jaxff.plots.figures import save
+from jaxff.plots.training_course import ridge_curve, training_curve
+from jaxff.runtime import configure
+from jaxff.train.training_data import TrainingData, read_training_data
+
+if TYPE_CHECKING:
+    from jax_models.training.gradient.trainer import Training
+
+
+def train_files(
+    paths: Sequence[Path],
+    out: Path,
+    config: Config,
+    validation: Sequence[Path] = (),
+    console: Console | None = None,
+    start: Path | None = None,
+) -> Potential:
+    """Train on the structures in ``paths`` and write the potential to ``out``, with its log and plot beside it.
+
+    Args:
+        start: a .jaxff file to start from; it settles the model, so that ``config`` must say nothing of that.
+
+    Raises:
+        DatasetError: data that cannot be trained on.
+        ConfigError: an unknown model or setting.
+        ModelFileError: ``out`` cannot be written.
+        TrainingError: training diverged, or the checkpoint beside ``out`` belongs to another training.
+    """
+    console = console or Console()
+    begin = _start(start, config)
+    if config.knowledge.teacher_file is not None:
+        read_teachers(config.knowledge.teacher_file)  # better refused now than after the training
+    data, provenance = read_data(paths, out, config, validation)
+    console.print(str(data), highlight=False)
+    checkpoint, log = Path(f"{out}.checkpoint"), Path(f"{out}.log.jsonl")
+    if start is not None:
+        provenance["start"] = {start.name: hashlib.sha256(start.read_bytes()).hexdigest()}
+    if config.settings().method == "linear":
+        result, drawn = _fit_linear(data, config, provenance, console, log)
+    else:
+        result, drawn = _train_by_gradient(data, config, begin, provenance, console, log, checkpoint)
+    potential = dataclasses.replace(
+        result.potential, provenance=described(result.potential, config.knowledge.teacher_file)
+    )
+    potential.save(out)
+    for path in _checkpoints(checkpoint):
+        path.unlink()
+    save(drawn, f"{out}.training.png")
+    console.print(error_table(potential.provenance["metrics"], out))
+    return potential
+
+
+def read_data(
+    paths: Sequence[Path], out: Path, config: Config, validation: Sequence[Path]
+) -> tuple[TrainingData, dict[str, Any]]:
+    """What to train on, and the provenance that it gives to a potential written to ``out``.
+
+    Raises:
+        DatasetError: files that cannot be read, or without atoms.
+        ModelFileError: the directory of ``out`` is not there.
+    """
+    if not out.parent.is_dir():
+        raise ModelFileError(f"cannot write {out}: there is no directory {out.parent}")
+    configure()
+    data = read_training_data(paths, validation, config)
+    provenance = {
+        "data": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in data.files},
+        "versions": {name: version(name) for name in ("jax", "numpy", "equinox", "optax")}
+        | {"python": platform.python_version()},
+    }
+    return data, provenance
+
+
+def _start(path: Path | None, config: Config) -> Potential | None:
+    """The potential to start from."""
+    if path is None:
+        return None
+    said = sorted(config.model.model_fields_set)
+    if said:
+        raise ConfigError(
+            f"the model is that of {path}: leave out --model and, in the section model, {', '.join(said)}"
+        )
+    if config.settings().method == "linear":
+        raise ConfigError(
+            "training.method is linear: least squares does not start from a potential; leave out --from, or "
+            "use gradient"
+        )
+    return Potential.load(path)
+
+
+def _checkpoints(path: Path) -> list[Path]:
+    """The state of each stage of an unfinished training."""
+    return sorted(path.parent.glob(f"{glob.escape(path.name)}*"))
+
+
+def _train_by_gradient(
+    data, config, start, provenance, console: Console, log: Path, checkpoint: Path
+) -> tuple[Training, Figure]:
+    from jax_models.training.gradient.trainer import train
+    from jax_models.training.teachers.strategies import train_with_knowledge
+
+    if _checkpoints(checkpoint):
+        console.print(f"resuming from {checkpoint}")
+    model = data.model(config)
+    with _Watch(console, log) as watch:
+        more = {"start": start, "checkpoint": checkpoint, "progress": watch, "provenance": provenance}
+        try:
+            if config.knowledge.strategy == "none":
+                result = train(data.structures, *model, validation=data.validation, **more)
+            else:
+                teaching = data.labelled, data.unlabelled, data.names
+                result = train_with_knowledge(*teaching, *model, config.teaching(), validation=data.held_out, **more)
+        except KeyboardInterrupt:
+            console.print("interrupted: the same command resumes here")
+            raise
+    return result, training_curve(result.history)
+
+
+def _fit_linear(data, config, provenance, console: Console, log: Path) -> tuple[Training, Figure]:
+    from jax_models.model_file import write_atomically
+    from jax_models.training.linear.linear_trainer import train_linear
+
+    if config.knowledge.strategy != "none":
+        raise ConfigError(f"training.method is linear; knowledge.strategy {config.knowledge.strategy} needs gradient")
+    model = data.model(config)
+    with structure_bar(console, "equations") as progress:
+        result = train_linear(
+            data.structures, *model, validation=data.validation, progress=progress, provenance=provenance
+        )
+    write_atomically(log, "".join(json.dumps(record) + "\n" for record in result.history).encode())
+    console.print(f"ridge strength {result.potential.provenance['ridge']:.1e}", highlight=False)
+    return result, ridge_curve(result.history)
+
+
+@contextmanager
+def structure_bar(console: Console, text: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar over structures, and the function that moves it."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(text, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class _Watch:
+    """A progress bar and a log, fed with one record an epoch."""
+
+    def __init__(self, console: Console, log: Path):
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeRemainingColumn(),
+        )
+        self.bar = Progress(*columns, console=console)
+        self.path = log
+        self.task = None
+
+    def __enter__(self) -> _Watch:
+        self.log = self.path.open("w")
+        self.bar.start()
+        self.task = self.bar.add_task("preparing", total=None)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.bar.stop()
+        self.log.close()
+
+    def __call__(self, record: dict[str, Any], epochs: int) -> None:
+        print(json.dumps(record), file=self.log, flush=True)
+        errors = record["validation"] or record["train"]
+        text = f"{record.get('stage', 'validation')} {1e3 * errors['energy_rmse']:.2f} meV/atom"
+        if "force_rmse" in errors:
+            text += f"  {errors['force_rmse']:.4f} eV/Å"
+        self.bar.update(self.task, total=epochs, completed=record["epoch"], description=text)
+
+
+def error_table(metrics: dict[str, dict[str, float]], out: Path) -> Table:
+    """Errors on each data set, as `jaxff train` prints them."""
+    table = Table(title=str(out))
+    for column in (
+        "",
+        "energy MAE\nmeV/atom",
+        "energy RMSE\nmeV/atom",
+        "force MAE\neV/Å",
+        "force RMSE\neV/Å",
+        "virial RMSE\nmeV/atom",
+    ):
+        table.add_column(column, justify="right")
+    keys = (
+        ("energy_mae", 1e3, ".2f"),
+        ("energy_rmse", 1e3, ".2f"),
+        ("force_mae", 1, ".4f"),
+        ("force_rmse", 1, ".4f"),
+        ("virial_rmse", 1e3, ".2f"),
+    )
+    for name, errors in metrics.items():
+        table.add_row(name, *(f"{unit * errors[key]:{form}}" if key in errors else "" for key, unit, form in keys))
+    return table
