@@ -35,6 +35,7 @@ from jax_models.training.settings import Settings
 from jaxff import JaxffCalculator
 from jaxff.io import read_structures
 from jaxff.properties.elastic import elastic_constants
+from jaxff.properties.elastic_autodiff import differentiable
 from jaxff.properties.vacancy import vacancy
 from jaxff.runtime import configure
 
@@ -111,7 +112,7 @@ def constants(potential: Potential, element: str) -> list[float]:
     structure, a, _ = LATTICE[element]
     crystal = bulk(element, structure, a=a, cubic=True)
     crystal.calc = JaxffCalculator(potential, "double")
-    method = "stress" if potential.contract.kind == "global" else "autodiff"
+    method = "autodiff" if differentiable(potential) else "stress"
     try:
         result = elastic_constants(crystal, method=method, clamped=structure == "diamond", fmax=1e-3)
     except JaxffError as error:

@@ -64,8 +64,8 @@ def plain(potential: Path, n: int, steps: int) -> float:
 
     from jax_models import Potential
     from jax_models.neighborhood import neighborhood_of
+    from jax_models.systems.evaluator import BlockSize, Evaluator
     from jaxff.runtime import configure
-    from jaxff.systems.evaluator import Evaluator
 
     configure(threads=1, asynchronous=False)
     loaded = Potential.load(potential)
@@ -75,15 +75,15 @@ def plain(potential: Path, n: int, steps: int) -> float:
         atoms.positions, atoms.cell.array, True, loaded.species_of(list(atoms.symbols)), loaded.cutoff, np.float32
     )
     evaluator = Evaluator(loaded)
-    size = evaluator.block_size(len(atoms))
-    workspace = evaluator.workspace(size, nb.mask.shape[1])
+    size = BlockSize(evaluator)(len(atoms))
+    workspace = evaluator.new_workspace(size, nb.mask.shape[1])
     rows, width = min(size, len(atoms)), nb.mask.shape[1]
     workspace.vectors[:rows, :width], workspace.mask[:rows, :width] = nb.vectors[:rows], nb.mask[:rows]
     blocks, times = -(-len(atoms) // size), []
     for _ in range(steps):
         start = time.perf_counter()
         for _ in range(blocks):
-            evaluator.evaluate(workspace)
+            evaluator.run(workspace)
         times.append(time.perf_counter() - start)
     return float(np.median(times))
 

@@ -14,8 +14,8 @@ from jax_models.errors import (
 )
 
 if TYPE_CHECKING:
+    from jax_models.contract import Contract as Contract
     from jax_models.neighborhood import Neighborhood as Neighborhood
-    from jax_models.potential import Contract as Contract
     from jax_models.potential import Potential as Potential
 
 __version__ = "0.1.0"
@@ -32,7 +32,7 @@ __all__ = [
     "TrainingError",
 ]
 
-_LAZY = {"Contract": "potential", "Neighborhood": "neighborhood", "Potential": "potential"}
+_LAZY = {"Contract": "contract", "Neighborhood": "neighborhood", "Potential": "potential"}
 
 
 def __getattr__(name: str):

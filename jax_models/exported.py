@@ -13,6 +13,7 @@ import numpy as np
 from jax import export
 from jaxtyping import Array, Float
 
+from jax_models.contract import Contract
 from jax_models.derivatives import energies_and_gradient
 from jax_models.errors import ConfigError, ModelFileError
 from jax_models.neighborhood import Neighborhood
@@ -20,10 +21,13 @@ from jax_models.neighborhood import Neighborhood
 DTYPES = ("float32", "float64")
 ALLOWED_CALLS = {"shape_assertion", "Sharding", "mhlo.topk", "stablehlo.dynamic_top_k", "lapack_ssyevd_ffi"}
 """Custom calls an artifact may hold. Anything else could call into the host process, and is refused."""
+CALL = re.compile(r'custom_call @"?([\w.$-]+)|call_target_name = "([^"]*)"')
 
 
 class ExportedModel(eqx.Module):
     """An energy function as serialised StableHLO, one artifact for each compute type, N and K symbolic.
+
+    An artifact holds the function and its derivatives, each a module of its own; all of them are searched for calls.
 
     Raises:
         ModelFileError: an artifact is missing, cannot be read, or calls into the host.
@@ -40,7 +44,7 @@ class ExportedModel(eqx.Module):
                 raise ModelFileError(f"the exported function lacks its {dtype} version")
             try:
                 function = export.deserialize(bytearray(artifacts[dtype]))
-                calls = set(re.findall(r"custom_call @([\w.]+)", function.mlir_module()))
+                calls = _custom_calls(function)
             except Exception as error:  # flatbuffers and MLIR have their own exception types
                 raise ModelFileError(f"the exported function ({dtype}) cannot be read: {error}") from None
             if calls - ALLOWED_CALLS:
@@ -53,35 +57,25 @@ class ExportedModel(eqx.Module):
         return self.functions[str(neighborhood.vectors.dtype)].call(*neighborhood[:4])
 
 
-def from_function(
-    energy: Callable[[Neighborhood], Float[Array, " N"]], elements: Sequence[str], cutoff: float, **contract: Any
-) -> Any:
-    """A local `Potential` from a plain JAX function.
+def _custom_calls(function: export.Exported | None) -> set[str]:
+    """Targets of the custom calls of a function and of all derivatives that are kept with it."""
+    calls: set[str] = set()
+    while function is not None:
+        # Both spellings: `stablehlo.custom_call @name(...)` and the generic `{call_target_name = "name", ...}`.
+        for plain, generic in CALL.findall(function.mlir_module()):
+            calls.add(plain or generic)
+        function = function.vjp() if function.has_vjp() else None
+    return calls
 
-    Args:
-        energy: takes a `Neighborhood` (vectors[N, K, 3] in Å, species[N], neighbor_species[N, K], mask[N, K];
-            ``neighbors`` is None) and returns the energy of each centre [N] in eV. Where ``mask`` is False there is no
-            neighbour, and the vector is (1, 1, 1). N and K may be any size, in float32 and in float64.
-        elements: chemical symbols; ``species`` indexes them.
-        cutoff: Å; neighbours at r < cutoff are seen.
-        contract: other fields of `Contract`, e.g. ``citation``.
+
+def exported_model(
+    energy: Callable[[Neighborhood], Float[Array, " N"]], elements: Sequence[str], cutoff: float, **contract: Any
+) -> tuple[Contract, ExportedModel]:
+    """The contract and the model of a local potential from a plain JAX function; see `Potential.from_function`.
 
     Raises:
-        ConfigError: the function fails, returns another shape, gives numbers that are not finite, or depends on
-            padded neighbours.
-
-    Example:
-        A Lennard-Jones crystal of argon; half of each pair's energy belongs to each of its atoms.
-
-        >>> import jax.numpy as jnp
-        >>> def lennard_jones(nb, epsilon=0.0104, sigma=3.4):
-        ...     s6 = (sigma**2 / jnp.sum(nb.vectors**2, axis=-1)) ** 3
-        ...     return 0.5 * jnp.sum(jnp.where(nb.mask, 4 * epsilon * (s6**2 - s6), 0.0), axis=-1)
-        >>> from_function(lennard_jones, ["Ar"], cutoff=8.5).elements
-        ('Ar',)
+        ConfigError: as there.
     """
-    from jax_models.potential import Contract, Potential
-
     declared = Contract(elements=tuple(elements), cutoff=float(cutoff), **contract)
     if declared.kind != "local":
         raise ConfigError(f"kind is {declared.kind!r}; a function of a Neighborhood makes a local potential")
@@ -103,15 +97,10 @@ def from_function(
                 artifacts[dtype] = bytes(exported.serialize(vjp_order=2))
             except Exception as error:  # whatever the user's own code or JAX's shape arithmetic raises
                 raise ConfigError(f"the function cannot be exported for any N and K: {error}") from error
-    return Potential(
-        contract=declared,
-        model=ExportedModel(artifacts),
-        architecture={"name": "exported"},
-        reference_energies=np.zeros(len(declared.elements)),
-    )
+    return declared, ExportedModel(artifacts)
 
 
-def _check_function(energy: Callable, contract: Any) -> None:
+def _check_function(energy: Callable, contract: Contract) -> None:
     """Try ``energy`` on random environments: shape, finiteness, indifference to padding."""
     n, k, padding = 5, 6, 3
     generator = np.random.default_rng(0)

@@ -14,8 +14,10 @@ import json
 import os
 import tempfile
 import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import equinox as eqx
 import jax
@@ -23,24 +25,56 @@ import numpy as np
 from safetensors.numpy import load as parse_safetensors
 from safetensors.numpy import save as format_safetensors
 
+from jax_models.contract import SCHEMA_VERSION, Contract
 from jax_models.errors import JaxffError, ModelFileError
 from jax_models.exported import ExportedModel
 from jax_models.models import build
-from jax_models.potential import SCHEMA_VERSION, Contract, Potential
 
 COMMENT = b"jaxff sha256:"
 TOLERANCE = 1e-6
 """Relative agreement asked of the check values, evaluated in double precision on any machine."""
 
 
-def write(potential: Potential, path: str | os.PathLike) -> None:
+class ForceField(Protocol):
+    """What is kept in a file: a `jax_models.Potential`."""
+
+    contract: Contract
+    model: eqx.Module
+    architecture: dict[str, Any]
+    reference_energies: np.ndarray
+    provenance: dict[str, Any]
+
+    def evaluate(self, positions: Any, cell: Any, periodic: Any, symbols: list[str]) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file holds, proven by its checksums and rebuilt; ``check`` is still to be compared with (see `verify`)."""
+
+    contract: Contract
+    model: eqx.Module
+    architecture: dict[str, Any]
+    reference_energies: np.ndarray
+    provenance: dict[str, Any]
+    check: dict[str, Any]
+
+
+def write(potential: ForceField, path: str | os.PathLike) -> None:
     """Write ``potential`` to ``path``; an existing file is replaced only by a complete one.
 
     Raises:
         ModelFileError: the file cannot be written (no space, no permission), or the potential gives numbers that
             are not finite.
     """
-    path = Path(path)
+    write_atomically(path, to_bytes(potential))
+
+
+def to_bytes(potential: ForceField) -> bytes:
+    """The bytes of the file. The same potential gives the same bytes.
+
+    Raises:
+        ModelFileError: the potential gives numbers that are not finite.
+    """
     members = {
         "weights.safetensors": format_safetensors(_named_arrays(potential.model)),
         "check.json": _json(_check_values(potential)),
@@ -58,9 +92,9 @@ def write(potential: Potential, path: str | os.PathLike) -> None:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
         for name, data in members.items():
-            file.writestr(zipfile.ZipInfo(name), data)  # a fixed date: the same potential gives the same bytes
+            file.writestr(zipfile.ZipInfo(name), data)  # with a fixed date
         file.comment = COMMENT + hashlib.sha256(members["model.json"]).hexdigest().encode()
-    write_atomically(path, archive.getvalue())
+    return archive.getvalue()
 
 
 def write_atomically(path: str | os.PathLike, data: bytes) -> None:
@@ -88,37 +122,46 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
         raise ModelFileError(f"cannot write {path}: {error.strerror or error}{kept}") from None
 
 
-def read(path: str | os.PathLike, verify: bool = True) -> Potential:
-    """The potential in the ``.jaxff`` file at ``path``.
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """The bytes of the file at ``path``.
 
     Raises:
-        ModelFileError: the file is missing, corrupt, written by a newer version, or (with ``verify``) its check
-            values are not reproduced.
+        ModelFileError: it cannot be read.
     """
     try:
-        data = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from None
-    model, members = _unpack(path, data)
+
+
+def parse(data: bytes, name: str | os.PathLike) -> Contents:
+    """What the bytes of a ``.jaxff`` file hold.
+
+    Args:
+        data: the bytes.
+        name: of the file, for messages.
+
+    Raises:
+        ModelFileError: corrupt, written by a newer version, or not a .jaxff file.
+    """
+    model, members = _unpack(name, data)
     try:
         version = int(model["contract"]["schema_version"])
         if version > SCHEMA_VERSION:
             raise ModelFileError(
                 f"it has schema version {version}, this jaxff reads up to {SCHEMA_VERSION}: install a newer jaxff"
             )
-        contract = Contract(**{k: tuple(v) if isinstance(v, list) else v for k, v in model["contract"].items()})
-        potential = Potential(
+        contract = Contract.from_dict(model["contract"])
+        return Contents(
             contract=contract,
             model=_rebuild(model["architecture"], contract, members),
             architecture=model["architecture"],
             reference_energies=np.array(model["reference_energies"], float),
             provenance=json.loads(members["provenance.json"]),
+            check=json.loads(members["check.json"]),
         )
     except (KeyError, TypeError, ValueError, JaxffError) as error:
-        raise ModelFileError(f"cannot use {path}: {error}") from None
-    if verify:
-        _verify(path, potential, json.loads(members["check.json"]))
-    return potential
+        raise ModelFileError(f"cannot use {name}: {error}") from None
 
 
 def _unpack(path: str | os.PathLike, data: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -170,13 +213,13 @@ def _named_arrays(model: eqx.Module) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(path): np.asarray(leaf, order="C") for path, leaf in leaves}
 
 
-def _check_values(potential: Potential) -> dict[str, Any]:
+def _check_values(potential: ForceField) -> dict[str, Any]:
     """A small periodic structure with every element (up to eight), and what the potential says of it."""
-    elements = potential.elements
+    elements = potential.contract.elements
     n = min(max(4, len(elements)), 8)
     symbols = [elements[i % len(elements)] for i in range(n)]
     # Uneven spacings about half a cutoff: no symmetry that could hide a sign or a swapped axis.
-    step = min(0.5 * potential.cutoff, 2.5)
+    step = min(0.5 * potential.contract.cutoff, 2.5)
     generator = np.random.default_rng(0)
     positions = step * (
         np.array([[i % 2, i // 2 % 2, i // 4] for i in range(n)]) + generator.uniform(-0.12, 0.12, (n, 3))
@@ -197,7 +240,12 @@ def _check_values(potential: Potential) -> dict[str, Any]:
     }
 
 
-def _verify(path: str | os.PathLike, potential: Potential, check: dict[str, Any]) -> None:
+def verify(potential: ForceField, check: dict[str, Any], path: str | os.PathLike) -> None:
+    """Evaluate the check structure again and compare with ``check``, as `parse` found it.
+
+    Raises:
+        ModelFileError: the numbers differ; ``path`` names the file.
+    """
     now = potential.evaluate(np.array(check["positions"]), np.array(check["cell"]), True, check["symbols"])
     for name in ("energy", "forces", "virial"):
         then = np.array(check[name])

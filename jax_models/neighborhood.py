@@ -65,7 +65,7 @@ def neighbor_pairs(
     Returns ``i[P]``, ``j[P]`` and integer cell ``shifts[P, 3]`` with r_j + shifts @ cell - r_i the pair vector.
 
     Raises:
-        StructureError: positions or cell are not finite, or a periodic cell has no volume.
+        StructureError: positions or cell are not finite, or the periodic vectors span no length, area or volume.
     """
     from vesin import NeighborList
 
@@ -73,10 +73,7 @@ def neighbor_pairs(
     check_finite(positions, cell)
     if len(positions) == 0:
         return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 3), np.int32)
-    if periodic.any() and not periodic.all():
-        cell = complete_cell(cell, periodic)
-    if periodic.all() and abs(np.linalg.det(cell)) < 1e-8:
-        raise StructureError("the structure is periodic, but its cell has no volume")
+    cell = complete_cell(cell, periodic)
     # vesin takes its cell as float64 in C order.
     i, j, shifts = NeighborList(cutoff=float(cutoff), full_list=True, sorted=True).compute(
         points=np.ascontiguousarray(positions, float),
@@ -87,17 +84,39 @@ def neighbor_pairs(
     return i.astype(np.int32), j.astype(np.int32), shifts.astype(np.int32)
 
 
-def complete_cell(cell: Float[np.ndarray, "3 3"], periodic: Bool[np.ndarray, " 3"]) -> np.ndarray:
-    """``cell`` with each missing non-periodic vector replaced by a unit vector normal to the others."""
+FLAT = 1e-6
+"""Volume of a cell, over the product of its edges, below which it counts as none: neighbours would be without number."""
+
+
+def complete_cell(cell: Float[np.ndarray, "3 3"], periodic: Bool[np.ndarray, " 3"]) -> Float[np.ndarray, "3 3"]:
+    """``cell`` with vectors that are not periodic replaced by unit vectors normal to the others where they are missing,
+    or span no volume with the others.
+
+    Raises:
+        StructureError: the periodic vectors themselves span no length, area or volume.
+
+    Example:
+        >>> complete_cell(np.diag([4.0, 4.0, 0.0]), np.array([True, True, False]))[2].tolist()
+        [0.0, 0.0, 1.0]
+    """
     cell = np.array(cell, float)
-    for axis in range(3):
-        if not periodic[axis] and np.linalg.norm(cell[axis]) < 1e-8:
-            others = [cell[(axis + 1) % 3], cell[(axis + 2) % 3]]
-            normal = np.cross(*others)
-            if np.linalg.norm(normal) < 1e-8:  # another vector is missing too: any direction off both will do
-                normal = np.linalg.svd(np.array(others))[2][-1]
-            cell[axis] = normal / np.linalg.norm(normal)
+    lengths = np.linalg.norm(cell[periodic], axis=1)
+    spanned = np.linalg.svd(cell[periodic], compute_uv=False)
+    if (lengths < 1e-8).any() or np.prod(spanned) < FLAT * np.prod(lengths):
+        what = {1: "vector has no length", 2: "vectors span no area", 3: "cell has no volume"}[int(periodic.sum())]
+        along = "" if periodic.all() else f" along {' and '.join('abc'[axis] for axis in np.flatnonzero(periodic))}"
+        raise StructureError(f"the structure is periodic{along}, but its {what}; mend the cell, or set pbc to False")
+    if periodic.all() or _spans_volume(cell):
+        return cell
+    normals = np.linalg.svd(cell[periodic])[2][periodic.sum() :] if periodic.any() else np.eye(3)
+    for axis, normal in zip(np.flatnonzero(~periodic), normals, strict=True):
+        cell[axis] = normal if np.linalg.det([*cell[:axis], normal, *cell[axis + 1 :]]) >= 0 else -normal
     return cell
+
+
+def _spans_volume(cell: Float[np.ndarray, "3 3"]) -> bool:
+    lengths = np.linalg.norm(cell, axis=1)
+    return bool((lengths > 1e-8).all() and abs(np.linalg.det(cell)) > FLAT * np.prod(lengths))
 
 
 def dense_neighbors(

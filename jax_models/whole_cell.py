@@ -7,9 +7,10 @@ derivatives.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -112,12 +113,32 @@ class WholeCellModel(eqx.Module):
         return jnp.sum(mask) * per_atom
 
 
-@eqx.filter_jit
+@functools.cache
+def _safe_options() -> dict[str, Any]:
+    """Compile options without XLA's YNNPACK fusions, which end the process (jaxlib 0.10: a segmentation fault in
+    ``slinky::internal::can_fuse``) in the gradients of scattering in single precision. Empty where there are none."""
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    try:
+        jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return options
+
+
+@functools.cache
+def _jitted(function: Callable[..., Any]) -> Callable[..., Any]:
+    # On first use, because asking for the options starts JAX's back end.
+    return eqx.filter_jit(function, compiler_options=_safe_options())
+
+
 def energy_and_derivatives(
     model: eqx.Module, positions, cell, species, mask, grid: Grid
 ) -> tuple[Float[Array, ""], Float[Array, "N 3"], Float[Array, "3 3"]]:
-    """Energy (eV), dE/dpositions (eV/Å) and dE/dstrain (eV): atoms and cell follow a strain h as r (1 + h)."""
+    """Energy (eV), dE/dpositions (eV/Å) and dE/dstrain (eV), compiled: atoms and cell follow a strain h as r (1 + h)."""
+    return _jitted(_energy_and_derivatives)(model, positions, cell, species, mask, grid)
 
+
+def _energy_and_derivatives(model: Any, positions, cell, species, mask, grid: Grid):
     def strained(moved, strain):
         deformation = jnp.eye(3, dtype=positions.dtype) + strain
         return model.energy(moved @ deformation, cell @ deformation, species, mask, grid)
@@ -128,12 +149,20 @@ def energy_and_derivatives(
     return energy, gradient, 0.5 * (virial + virial.T)
 
 
-def evaluate_cell(model: eqx.Module, arguments: tuple, grid: Grid, n_atoms: int) -> dict[str, Any]:
-    """``energy`` (eV, without reference energies), ``forces[N, 3]`` (eV/Å) and ``virial[3, 3]`` = dE/dstrain (eV) of
-    what `padded` made of a structure."""
+class Derivatives(NamedTuple):
+    """The energy of a whole cell (eV, without reference energies) and what follows from it."""
+
+    energy: float
+    forces: Float[np.ndarray, "N 3"]
+    """eV/Å."""
+    virial: Float[np.ndarray, "3 3"]
+    """dE/dstrain, eV."""
+
+
+def evaluate_cell(model: eqx.Module, arguments: tuple, grid: Grid, n_atoms: int) -> Derivatives:
+    """Energy, forces and virial of what `padded` made of a structure."""
     energy, gradient, virial = energy_and_derivatives(model, *arguments, grid)
-    forces = -np.asarray(gradient, float)[:n_atoms]
-    return {"energy": float(energy), "forces": forces, "virial": np.asarray(virial, float)}
+    return Derivatives(float(energy), -np.asarray(gradient, float)[:n_atoms], np.asarray(virial, float))
 
 
 def features_of(descriptor: Any, systems: Sequence[tuple], double: bool = True) -> Float[np.ndarray, "S F"]:
@@ -158,10 +187,9 @@ def features_of(descriptor: Any, systems: Sequence[tuple], double: bool = True) 
         for positions, cell, periodic, species in systems:
             box = enclosing_cell(np.asarray(positions, float), cell, periodic, descriptor.reach)
             arguments = padded(positions, box, species, np.float64 if double else np.float32)
-            rows.append(np.asarray(_features(descriptor, *arguments, descriptor.grid_for(box)), float))
+            rows.append(np.asarray(_jitted(_features)(descriptor, *arguments, descriptor.grid_for(box)), float))
     return np.array(rows).reshape(len(rows), -1)
 
 
-@eqx.filter_jit
 def _features(descriptor: Any, positions, cell, species, mask, grid):
     return descriptor(positions, cell, species, mask, grid)

@@ -52,17 +52,17 @@ FAILURES = {
 # The Python inside `lmp` starts as any other does: sitecustomize is where a test can reach it.
 BREAKS = """
 import os
-from jaxff.systems.evaluator import Evaluator
+from jax_models.systems.evaluator import Evaluator
 
-evaluate = Evaluator.evaluate
+run = Evaluator.run
 
 def broken(self, workspace):
-    energies, gradient = evaluate(self, workspace)
+    energies, gradient = run(self, workspace)
     if os.path.exists("failing"):
         {action}
     return energies, gradient
 
-Evaluator.evaluate = broken
+Evaluator.run = broken
 """
 ACTIONS = {
     "forces are not finite": "energies = energies * float('nan')",

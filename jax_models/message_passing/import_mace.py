@@ -15,12 +15,13 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
+from jax_models.contract import Contract
 from jax_models.elements import SYMBOLS
 from jax_models.errors import ModelFileError
 from jax_models.message_passing.coupling import symmetric_products
 from jax_models.message_passing.mace import Layer
 from jax_models.models import build
-from jax_models.potential import Contract, Potential
+from jax_models.potential import Potential
 
 CITATION = "Batatia, Kovács, Simm, Ortner, Csányi, Advances in Neural Information Processing Systems 35 (2022)"
 

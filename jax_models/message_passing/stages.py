@@ -8,14 +8,16 @@ kept, so that memory does not grow with the number of edges.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jax_models.message_passing.network import gather_messages
+from jax_models.message_passing.network import MessagePassing, gather_messages
 from jax_models.neighborhood import Neighborhood
+from jax_models.precision import model_in
 
 
 class Centers(NamedTuple):
@@ -30,7 +32,7 @@ class Centers(NamedTuple):
 
 
 class Stages:
-    """Jitted steps of ``potential``, whose model is a `MessagePassing` network.
+    """Jitted steps of a `MessagePassing` network.
 
     ``start(centers)`` -> energies, own, message;
     ``forward(t, centers, own, messages)`` -> energies, own, message, for the layers between first and last;
@@ -42,9 +44,9 @@ class Stages:
     ``gradients`` [A, F] is added to in place, and d_messages is the finished array of the layer above.
     """
 
-    def __init__(self, potential: Any):
-        self._model_in = potential.model_in
-        self.n_layers = potential.model.n_layers
+    def __init__(self, model: MessagePassing):
+        self._model_in = functools.partial(model_in, model)
+        self.n_layers = model.n_layers
         self.start = jax.jit(self._start)
         self.only = jax.jit(self._only)
         self.forward = jax.jit(self._forward, static_argnums=0)

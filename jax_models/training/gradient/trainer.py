@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from jax_models.contract import Contract
 from jax_models.errors import ConfigError
 from jax_models.models import build, completed, sees_whole_cell
-from jax_models.potential import Contract, Potential
+from jax_models.potential import Potential
 from jax_models.training.data.batches import Batch, Prepared, Shape, common_shape, prepare, shuffled_batches
 from jax_models.training.data.grid_batches import PreparedGrid, rows_of
 from jax_models.training.data.structures import Structure, check, elements_of, fingerprint, reference_energies, split

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from jax_models.contract import Contract
 from jax_models.models import build, completed
-from jax_models.potential import Contract, Potential
+from jax_models.potential import Potential
 from jax_models.training.data.batches import Prepared, common_shape
 from jax_models.training.data.grid_batches import rows_of
 from jax_models.training.data.structures import Structure, check, elements_of, fingerprint, reference_energies

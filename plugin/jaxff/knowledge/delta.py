@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,17 +28,44 @@ def described(potential: Potential, teacher_file: str | os.PathLike | None) -> d
     return {**provenance, "delta": {**provenance["delta"], "settings": teacher.model_dump()}}
 
 
+def teacher_calculator(
+    declared: Mapping[str, Any], potential: Potential | str | os.PathLike, teacher_file: str | os.PathLike | bool | None
+) -> Calculator:
+    """The teacher that a delta model must be added to, as an ASE calculator.
+
+    Args:
+        declared: the ``teacher`` of the delta model's contract.
+        potential: the delta model; files that its teacher names are looked for beside it.
+        teacher_file: the YAML file that has the teacher; None: what the contract holds.
+
+    Raises:
+        ConfigError: the teacher is not known, or lacks a file.
+    """
+    if isinstance(teacher_file, str | os.PathLike):
+        return _named(declared["teacher"], teacher_file).calculator()
+    if "settings" not in declared:
+        raise ConfigError(
+            f"this is a delta model, to be added to its teacher {declared['teacher']}, whose settings it does not "
+            "hold: name the teachers' file (JaxffCalculator(..., teacher=FILE), jaxff evaluate --teachers FILE)"
+        )
+    folder = Path() if isinstance(potential, Potential) else Path(potential).parent
+    return parse_teacher(declared["settings"], folder, f"the teacher of {potential}").calculator()
+
+
 def calculator_of(
     potential: Potential | str | os.PathLike,
     precision: str = "single",
     device: str = "auto",
     teacher_file: str | os.PathLike | None = None,
 ) -> Calculator:
-    """A potential as an ASE calculator; a delta model as the sum with its teacher.
+    """A potential as an ASE calculator; a delta model as the sum with its teacher. `JaxffCalculator` does the same.
 
     In LAMMPS the same sum is ``pair_style hybrid/overlay`` of the teacher's style and ``jaxff``.
 
     Args:
+        potential: path of a ``.jaxff`` file, or a potential.
+        precision: "single" or "double".
+        device: "cpu", "gpu" or "auto".
         teacher_file: the YAML file that has the teacher; None: what was written into the potential when it was trained.
 
     Raises:
@@ -47,25 +75,9 @@ def calculator_of(
     Example:
         >>> calculator_of("lammps_examples/Si_delta.jaxff")  # doctest: +SKIP
     """
-    from ase.calculators.mixing import SumCalculator
-
     from jaxff.ase import JaxffCalculator
 
-    correction = JaxffCalculator(potential, precision, device)
-    delta = correction.potential.provenance.get("delta")
-    if delta is None:
-        return correction
-    if teacher_file is not None:
-        teacher = _named(delta["teacher"], teacher_file)
-    elif "settings" in delta:
-        folder = Path(potential).parent if isinstance(potential, str | os.PathLike) else Path()
-        teacher = parse_teacher(delta["settings"], folder, f"the teacher of {potential}")
-    else:
-        raise ConfigError(
-            f"this is a delta model, to be added to its teacher {delta['teacher']}, whose settings it does not "
-            "hold: name the teachers' file"
-        )
-    return SumCalculator([teacher.calculator(), correction])
+    return JaxffCalculator(potential, precision, device, teacher=teacher_file)
 
 
 def _named(name: str, path: str | os.PathLike) -> Teacher:

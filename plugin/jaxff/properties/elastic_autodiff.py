@@ -15,17 +15,20 @@ from ase import Atoms, units
 from jaxtyping import Array, Float
 
 from jax_models import ConfigError, Potential, StructureError
+from jax_models.contract import NEEDS
 from jax_models.neighborhood import Neighborhood, bucket, dense_neighbors, neighbor_pairs
 from jaxff.properties.voigt import VOIGT, strain_of
 
-KINDS = ("local", "message_passing")
+DIFFERENTIABLE = {"neighbors", "messages"}
+"""What a potential may need whose second derivatives are written here."""
 ROUNDING = 1e-7
 """Force constants below this part of the largest one count as zero: those of the three translations."""
 
 
 def differentiable(potential: Potential) -> bool:
-    """Whether the second derivatives below are written for this kind of potential."""
-    return potential.contract.kind in KINDS and potential.contract.centers == "atoms"
+    """Whether the second derivatives below are all there is: the energy is one of atoms and their neighbours, and no
+    teacher's energy is added to it."""
+    return set(potential.contract.needs) <= DIFFERENTIABLE
 
 
 def second_derivatives(
@@ -48,10 +51,8 @@ def second_derivatives(
         StructureError: an element that the potential lacks.
     """
     if not differentiable(potential):
-        kind = (
-            potential.contract.kind if potential.contract.kind not in KINDS else f"{potential.contract.centers}-centred"
-        )
-        raise ConfigError(f"there are no second derivatives for a {kind} potential: use --method stress")
+        reasons = " and ".join(NEEDS[need] for need in potential.contract.needs if need not in DIFFERENTIABLE)
+        raise ConfigError(f"there are no second derivatives of a potential that {reasons}: use --method stress")
     n = len(atoms)
     with jax.enable_x64(True):
         model, nb = potential.model_in(np.float64), _padded_neighborhood(potential, atoms)

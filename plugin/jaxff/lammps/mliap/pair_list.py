@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jax_models.neighborhood import Neighborhood, bucket
-from jaxff.systems.evaluator import Evaluator
+from jax_models.systems.evaluator import BlockSize, Evaluator
 
 
 class PairListModel:
@@ -21,13 +21,14 @@ class PairListModel:
         import jax
 
         self.evaluator = evaluator
+        self._block_size = BlockSize(evaluator)
         self.compilations = 0
         self._function = jax.jit(
             functools.partial(_evaluate, evaluator.potential, evaluator.dtype), static_argnums=(0, 1)
         )
         self._sizes = {"pairs": 0, "all": 0, "width": 0}
 
-    def evaluate(
+    def run(
         self,
         arrays: Any,
         vectors: Float[Any, "P 3"],
@@ -50,7 +51,7 @@ class PairListModel:
         import jax
 
         n_pairs, n_centers = len(vectors), len(centers)
-        block = self.evaluator.block_size(n_centers)
+        block = self._block_size(n_centers)
         width = int(arrays.bincount(pair_i).max()) if n_pairs else 1
         for name, size, multiple in (("pairs", n_pairs, 16), ("all", len(elements), 16), ("width", width, 4)):
             if size > self._sizes[name] or size < 0.5 * self._sizes[name]:

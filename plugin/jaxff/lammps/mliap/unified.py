@@ -21,6 +21,7 @@ import numpy as np
 
 from jax_models.errors import ConfigError, ModelFileError, StructureError
 from jaxff.lammps.failure import stops_lammps
+from jaxff.lammps.overlay import overlay_note
 
 
 def export_mliap(
@@ -92,14 +93,10 @@ class Unified:
 
         evaluator, _ = open_evaluator(str(path), precision, device, threads=0, ranks_on_node=1)
         contract = evaluator.potential.contract
-        if contract.kind != "local":
-            raise ConfigError(
-                f"{path} is a {contract.kind.replace('_', '-')} potential; pair_style mliap runs local ones only"
-            )
-        if contract.centers != "atoms":
-            raise ConfigError(
-                f"{path} looks from the points of a grid; pair_style mliap runs atom-centred potentials only"
-            )
+        contract.refuse_unless({"neighbors", "teacher"}, "pair_style mliap", str(path))
+        overlay = overlay_note(contract, str(path))
+        if overlay:
+            print(overlay, flush=True)
         self.interface = None
         self.element_types = list(contract.elements)
         self.ndescriptors = 1
@@ -136,7 +133,7 @@ class Unified:
         else:
             arrays = np
         empty = arrays.zeros(0, arrays.int32)
-        energies, total, forces = self._model.evaluate(
+        energies, total, forces = self._model.run(
             arrays,
             data.rij if n_pairs else arrays.zeros((0, 3)),
             data.pair_i if n_pairs else empty,

@@ -20,7 +20,7 @@ from jax_models.errors import JaxffError
 if TYPE_CHECKING:
     import jax
 
-    from jaxff.systems.evaluator import Evaluator, Workspace
+    from jax_models.systems.evaluator import Evaluator, Workspace
 
 ABI = 4
 """Raised together with JAXFF_ABI in abi.h."""
@@ -95,14 +95,18 @@ class OpenModel:
     def __init__(self, evaluator: Evaluator, banner: str):
         import numpy as np
 
+        from jax_models.systems import system_for
+        from jax_models.systems.evaluator import BlockSize
         from jaxff.lammps.pair_jaxff.layered_run import LayeredRun
-        from jaxff.systems.layered_evaluator import LayeredEvaluator
 
         potential = evaluator.potential
         self.evaluator = evaluator
         self.workspaces: list[Workspace] = []
         self.results: tuple = ()
-        self.layered = LayeredRun(evaluator) if isinstance(evaluator, LayeredEvaluator) else None
+        self.layered = LayeredRun(evaluator) if potential.contract.system == "layers" else None
+        self.block_size = BlockSize(evaluator)
+        self.system = system_for(potential, evaluator=evaluator)
+        self.by_shape: dict[tuple[int, int], Workspace] = {}
         self.reference_energies = np.ascontiguousarray(potential.reference_energies, float)
         self.elements = " ".join(potential.elements).encode()
         self.banner = banner.encode()
@@ -199,7 +203,7 @@ def open_evaluator(
 
     configure(threads=threads, platforms="cpu" if device == "cpu" else None, asynchronous=False)
     from jax_models import Potential
-    from jaxff.systems.evaluator import evaluator_for
+    from jax_models.systems import evaluator_for
 
     # A replaced file has another inode or time; a missing one is Potential.load's to name.
     state = os.stat(path) if os.path.exists(path) else None
@@ -216,7 +220,7 @@ def open_evaluator(
 def device_of_rank(name: str, rank_on_node: int) -> jax.Device:
     """The GPU (or CPU device) for a rank: all ranks of a node, those of other ``-partition`` replicas included, take
     turns. A launcher that shows each rank its own GPU only (CUDA_VISIBLE_DEVICES) leaves nothing to choose."""
-    from jaxff.systems.evaluator import local_devices
+    from jax_models.systems.evaluator import local_devices
 
     devices = local_devices(name)
     return devices[rank_on_node % len(devices)]
@@ -228,12 +232,17 @@ def device_name(device: Any) -> str:
 
 
 def _block_rows(handle: int, n_centers: int, rows: Any) -> None:
-    rows[0] = _models[handle].evaluator.block_size(n_centers)
+    rows[0] = _models[handle].block_size(n_centers)
 
 
 def _workspace(handle: int, rows: int, n_neighbors: int, pointers: Any) -> None:
     model = _models[handle]
-    workspace = model.evaluator.workspace(rows, n_neighbors)
+    from jax_models.neighborhood import bucket
+
+    shape = rows, bucket(max(n_neighbors, 1))
+    if shape not in model.by_shape:
+        model.by_shape[shape] = model.evaluator.new_workspace(*shape)
+    workspace = model.by_shape[shape]
     known = [n for n, other in enumerate(model.workspaces) if other is workspace]
     if not known:
         model.workspaces.append(workspace)
@@ -250,7 +259,7 @@ def _point(pointers: WorkspacePointers, index: int, workspace: Workspace, names:
 
 def _evaluate(handle: int, index: int, result_pointer: Any) -> None:
     model = _models[handle]
-    model.results = model.evaluator.evaluate(model.workspaces[index])
+    model.results = model.evaluator.run(model.workspaces[index])
     _point_to_result(result_pointer.contents, model)
 
 
@@ -294,13 +303,11 @@ def _cell(handle: int, cell_pointer: Any, result_pointer: Any) -> None:
     n = cell.n
     positions = np.ctypeslib.as_array(cell.positions, (n, 3)) if n else np.zeros((0, 3))
     species = np.ctypeslib.as_array(cell.species, (n,)) if n else np.zeros(0, np.int32)
-    found = model.evaluator.evaluate(
-        positions, np.reshape(cell.vectors, (3, 3)), np.array(cell.periodic, bool), species
-    )
-    virial = found["virial"]
-    result.energy = found["energy"]
+    found = model.system.evaluate(positions, np.reshape(cell.vectors, (3, 3)), np.array(cell.periodic, bool), species)
+    virial = found.virial
+    result.energy = found.energy - model.evaluator.potential.reference_energies[species].sum()
     result.virial[:] = [virial[a, b] for a, b in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))]
-    model.results = (np.ascontiguousarray(found["forces"]),)
+    model.results = (np.ascontiguousarray(found.forces),)
     result.forces = model.results[0].ctypes.data
     result.compilations = model.evaluator.compilations
 

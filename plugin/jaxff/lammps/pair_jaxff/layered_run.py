@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jax_models.neighborhood import bucket
-from jaxff.systems.layered_evaluator import Exchange, LayeredEvaluator, LayeredWorkspace
+from jax_models.systems.layered_evaluator import Exchange, LayeredEvaluator, LayeredWorkspace, MessageRows
 
 
 class LayeredRun:
@@ -22,6 +22,7 @@ class LayeredRun:
         self.results: list[tuple[np.ndarray, np.ndarray]] = []
         self._blocks: list[LayeredWorkspace] = []
         self._steps = None
+        self._message_rows = MessageRows()
 
     def block(self, number: int, rows: int, n_neighbors: int) -> LayeredWorkspace:
         """Block ``number`` of the coming step, all blocks of one step having the same size."""
@@ -34,7 +35,7 @@ class LayeredRun:
 
     def start(self, n_blocks: int, n_atoms: int, needed: Sequence[int]) -> None:
         self.results = []
-        self._steps = self.evaluator.steps(self._blocks[:n_blocks], n_atoms, needed)
+        self._steps = self.evaluator.steps(self._blocks[:n_blocks], self._message_rows(n_atoms), needed)
 
     def advance(self) -> Exchange | None:
         """The next exchange, or None when the results are there."""

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
 from jax_models import StructureError
-from jax_models.neighborhood import bucket, dense_neighbors
-from jaxff.systems.evaluator import Evaluator, Workspace
+from jax_models.neighborhood import dense_neighbors
+from jax_models.systems.evaluator import BlockSize, Evaluator, Workspace
 
 SKIN = 0.5
 """Å beyond the cutoff. Every neighbour in the skin is evaluated for nothing, so this is less than LAMMPS's own."""
@@ -20,18 +20,19 @@ class GhostList:
     It depends on positions and species only, so it need not know when LAMMPS rebuilds, exchanges or sorts: an atom
     that has taken another's index has moved.
 
-    Attributes after `evaluate`:
+    Attributes after `add_forces`:
         has_own_pair: two atoms that are both owned are within the cutoff.
     """
 
     def __init__(self, evaluator: Evaluator, skin: float = SKIN):
         self.evaluator = evaluator
+        self._block_size = BlockSize(evaluator)
         self.cutoff = evaluator.potential.cutoff
         self.skin = skin
         self.builds = 0
         self._built: tuple[np.ndarray, np.ndarray, int] | None = None
 
-    def evaluate(
+    def add_forces(
         self,
         positions: Float[np.ndarray, "A 3"],
         species: Int[np.ndarray, " A"],
@@ -113,17 +114,12 @@ class GhostList:
 
     def _allocate(self, species: np.ndarray) -> None:
         n_atoms, n_neighbors = self._neighbors.shape
-        width, size = bucket(max(n_neighbors, 1)), self.evaluator.block_size(n_atoms)
+        size = self._block_size(n_atoms)
         self._blocks = []
         for start in range(0, n_atoms, size):
             rows = slice(start, min(start + size, n_atoms))
             n = rows.stop - start
-            workspace = Workspace(
-                np.ones((size, width, 3), self.evaluator.dtype),
-                np.zeros(size, np.int32),
-                np.zeros((size, width), np.int32),
-                np.zeros((size, width), bool),
-            )
+            workspace = self.evaluator.new_workspace(size, n_neighbors)
             workspace.species[:n] = species[self._centers[rows]]
             workspace.neighbor_species[:n, :n_neighbors] = species[self._neighbors[rows]]
             self._blocks.append((rows, workspace))
@@ -145,7 +141,7 @@ class GhostList:
             raise _at_atom(int(centers[k]), "another atom is at the same place")
         workspace.mask[:n, :width] = distance2 < self.cutoff**2
         self.has_own_pair = self.has_own_pair or bool((workspace.mask[:n, :width] & self._own[rows]).any())
-        block_energies, gradient = self.evaluator.evaluate(workspace)
+        block_energies, gradient = self.evaluator.run(workspace)
         energies[rows] = block_energies[:n]
         self._gradient[:, rows] = gradient[:n, :width].transpose(2, 0, 1)
 

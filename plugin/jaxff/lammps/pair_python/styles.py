@@ -20,10 +20,11 @@ import numpy as np
 from jax_models.errors import ConfigError, StructureError
 from jaxff.lammps.failure import stops_lammps
 from jaxff.lammps.library import Library
+from jaxff.lammps.overlay import overlay_note
 
 if TYPE_CHECKING:
+    from jax_models.systems.evaluator import Evaluator
     from jaxff.lammps.pair_python.pair_table import PairTable
-    from jaxff.systems.evaluator import Evaluator
 
 UNITS = {
     "metal": (1.0, 1.0),
@@ -32,6 +33,10 @@ UNITS = {
     "electron": (1.0 / 27.211386245988, 1.0 / 0.529177210903),
 }
 """One eV and one Å in LAMMPS's unit styles (CODATA 2018)."""
+
+
+PROVIDED = {"neighbors", "teacher"}
+"""What this door gives a potential; a delta model's teacher is another pair style of ``hybrid/overlay``."""
 
 
 @dataclass
@@ -99,14 +104,10 @@ class _Potential:
             raise ConfigError("no potential is loaded: before pair_style, give the two `python load ...` lines")
         self.library, self.evaluator, self.path = _loaded.library, _loaded.evaluator, _loaded.path
         self.potential = self.evaluator.potential
-        if self.potential.contract.kind == "global":
-            raise ConfigError(
-                f"{self.path} sees the whole cell at once; pair_style python cannot run it, pair_style jaxff can"
-            )
-        if self.potential.contract.centers != "atoms":
-            raise ConfigError(
-                f"{self.path} looks from the points of a grid; pair_style python runs atom-centred potentials only"
-            )
+        self.potential.contract.refuse_unless(PROVIDED, "pair_style python", self.path)
+        overlay = overlay_note(self.potential.contract, self.path)
+        if overlay:
+            print(overlay, flush=True)
         self.types: dict[int, int] = {}
 
     @stops_lammps
@@ -147,16 +148,6 @@ class ManyBody(_Potential):
         self._largest_rsq = 0.0
         self._last: tuple[np.ndarray, np.ndarray] | None = None
 
-    @stops_lammps
-    def check_units(self, units: str) -> None:
-        """Take the unit style; called by LAMMPS once, so other settings are looked at here too."""
-        super().check_units(units)
-        kind = self.potential.contract.kind
-        if kind != "local":
-            raise ConfigError(
-                f"{self.path} is a {kind.replace('_', '-')} potential; pair_style python runs local ones only"
-            )
-
     @property
     def compute_force(self):
         """The function of a pair's force, which is none. Fetching it evaluates the model: see the class."""
@@ -189,7 +180,7 @@ class ManyBody(_Potential):
         positions = x if self.distance_unit == 1.0 else x / self.distance_unit
         self._last = x.copy(), (f.copy() if f.any() else np.zeros((0, 3)))
         try:
-            energies = self._list.evaluate(positions, species, n_owned, f, self.energy_unit / self.distance_unit)
+            energies = self._list.add_forces(positions, species, n_owned, f, self.energy_unit / self.distance_unit)
         except StructureError as error:
             if hasattr(error, "atom"):
                 raise StructureError(f"atom {self._name(error.atom)}: {error}") from None

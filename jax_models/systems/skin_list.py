@@ -70,9 +70,9 @@ def largest_move(
         return np.inf, 1.0
     shrinkage = 1.0
     if periodic.any() and not np.array_equal(cell, old_cell):
-        cell, old_cell = complete_cell(cell, periodic), complete_cell(old_cell, periodic)
-        if not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < 1e-8:
+        if not np.isfinite(cell).all():
             return np.inf, 1.0
+        cell, old_cell = complete_cell(cell, periodic), complete_cell(old_cell, periodic)
         strain = np.linalg.solve(old_cell, cell)
         old_positions = old_positions @ strain
         shrinkage = float(np.linalg.norm(np.linalg.inv(strain), 2))

@@ -8,12 +8,17 @@ themselves there is nothing to move. Every rank stops equally often, whatever at
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
+import jax
 import numpy as np
+from jaxtyping import Float, Int
 
+from jax_models.message_passing.stages import Centers, Stages
 from jax_models.neighborhood import Neighborhood, bucket
-from jaxff.systems.evaluator import Evaluator, Workspace
+from jax_models.systems.evaluator import Evaluator, Workspace
+from jax_models.systems.system import ForceField
 
 CPU_BLOCK = 64
 """Centres a block on a CPU: a layer's temporaries are K x F numbers a centre, and should stay in the cache."""
@@ -25,12 +30,12 @@ ROOM = 1.03
 class LayeredWorkspace(Workspace):
     """A block of centres that knows where its atoms stand among all."""
 
-    neighbors: np.ndarray
-    """[B, K] int32, rows of the message array."""
-    centers: np.ndarray
-    """[B] int32, each centre's own row; negative for padding."""
-    weights: np.ndarray
-    """[B], 1 where the energy counts, else 0."""
+    neighbors: Int[np.ndarray, "B K"]
+    """int32, rows of the message array."""
+    centers: Int[np.ndarray, " B"]
+    """int32, each centre's own row; negative for padding."""
+    weights: Float[np.ndarray, " B"]
+    """1 where the energy counts, else 0."""
 
 
 @dataclass
@@ -42,7 +47,20 @@ class Exchange:
     forward: bool
 
 
-Results = list[tuple[np.ndarray, np.ndarray]]
+BlockResults = list[tuple[Float[np.ndarray, " B"], Float[np.ndarray, "B K 3"]]]
+
+
+class MessageRows:
+    """Rows of the message array; their number is kept while it suffices and is not far too large."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+
+    def __call__(self, n_atoms: int) -> int:
+        """Rows for ``n_atoms``, ghosts included."""
+        if not n_atoms <= self._rows <= 1.3 * max(n_atoms, 64):
+            self._rows = bucket(int(ROOM * n_atoms) + 1, 64)
+        return self._rows
 
 
 class LayeredEvaluator(Evaluator):
@@ -50,27 +68,28 @@ class LayeredEvaluator(Evaluator):
 
     cpu_block = CPU_BLOCK
 
-    def __init__(self, potential, precision: str = "single", device: str = "auto"):
-        from jax_models.message_passing.stages import Stages
-
+    def __init__(self, potential: ForceField, precision: str = "single", device: str | jax.Device = "auto"):
         super().__init__(potential, precision, device)
-        tabulated = potential if precision == "double" else replace(potential, model=potential.model.tabulated())
-        self.stages = Stages(tabulated)
+        model: Any = potential.model
+        self.stages = Stages(model if precision == "double" else model.tabulated())
         self.message_widths = self.stages.message_widths()
-        self._rows = 0
 
-    def new_workspace(self, block: int, width: int) -> LayeredWorkspace:
-        local = super().new_workspace(block, width)
+    @property
+    def compilations(self) -> int:
+        return self.stages.compilations()
+
+    def new_workspace(self, block: int, n_neighbors: int) -> LayeredWorkspace:
+        local = super().new_workspace(block, n_neighbors)
         return LayeredWorkspace(
             **vars(local),
-            neighbors=np.zeros((block, width), np.int32),
+            neighbors=np.zeros(local.mask.shape, np.int32),
             centers=np.full(block, -1, np.int32),
             weights=np.zeros(block, self.dtype),
         )
 
-    def evaluate_all(self, blocks: Sequence[LayeredWorkspace], n_atoms: int) -> Results:
-        """Energies [B] and dE/dvectors [B, K, 3] of every block, where each atom is some block's centre."""
-        steps = self.steps(blocks, n_atoms)
+    def run_all(self, blocks: Sequence[LayeredWorkspace], capacity: int) -> BlockResults:
+        """As `steps`, where each atom is some block's centre, so that nothing has to be exchanged."""
+        steps = self.steps(blocks, capacity)
         while True:
             try:
                 next(steps)
@@ -78,24 +97,22 @@ class LayeredEvaluator(Evaluator):
                 return finished.value
 
     def steps(
-        self, blocks: Sequence[LayeredWorkspace], n_rows: int, needed: Sequence[int] | None = None
-    ) -> Generator[Exchange, None, Results]:
+        self, blocks: Sequence[LayeredWorkspace], capacity: int, needed: Sequence[int] | None = None
+    ) -> Generator[Exchange, None, BlockResults]:
         """Evaluate ``blocks``, stopping at each exchange.
 
         Args:
             blocks: all centres.
-            n_rows: atoms a neighbour or centre may be, ghosts included.
+            capacity: rows of the message array, from `MessageRows`: atoms a neighbour or centre may be, ghosts
+                included.
             needed: for each layer, how many of the first blocks it must be evaluated on; all, unless ghosts are
                 centres too, which the last layers need not reach.
 
         Returns:
             for each block, energies [B] (eV, without reference energies) and dE/dvectors [B, K, 3] (eV/Å).
         """
-        import jax
-
         last = self.stages.n_layers - 1
         needed = needed or [len(blocks)] * (last + 1)
-        capacity = self._capacity(n_rows)
         centers = [self._centers(block, capacity) for block in blocks]
         energies: list[list] = [[] for _ in blocks]
         gradients: list[list] = [[] for _ in blocks]
@@ -149,30 +166,19 @@ class LayeredEvaluator(Evaluator):
                 gradients[b].append(gradient)
         return self._collect(blocks, energies, gradients)
 
-    def _capacity(self, n_rows: int) -> int:
-        """Rows of the message array; kept while they suffice and are not far too many."""
-        if not n_rows <= self._rows <= 1.3 * max(n_rows, 64):
-            self._rows = bucket(int(ROOM * n_rows) + 1, 64)
-        return self._rows
-
-    def _centers(self, block: LayeredWorkspace, capacity: int):
-        from jax_models.message_passing.stages import Centers
-
+    def _centers(self, block: LayeredWorkspace, capacity: int) -> Centers:
         rows = np.where(block.centers < 0, capacity, block.centers).astype(np.int32)
         nb = Neighborhood(block.vectors, block.species, block.neighbor_species, block.mask, block.neighbors)
         return Centers(nb, rows, block.weights)
 
     def _message_array(self, t: int, blocks: Sequence[LayeredWorkspace], sent: list, capacity: int) -> np.ndarray:
-        import jax
-
         array = np.zeros((capacity, self.message_widths[t]), self.dtype)
         for block, message in zip(blocks, jax.device_get(sent), strict=False):
             owned = block.centers >= 0
             array[block.centers[owned]] = message[owned]
         return array
 
-    def _collect(self, blocks: Sequence[LayeredWorkspace], energies: list[list], gradients: list[list]) -> Results:
-        self.compilations = self.stages.compilations()
+    def _collect(self, blocks: Sequence[LayeredWorkspace], energies: list[list], gradients: list[list]) -> BlockResults:
         return [
             (
                 sum((np.asarray(e) for e in energy), np.zeros(len(block.species), self.dtype)),

@@ -1,0 +1,130 @@
+"""Systems of potentials that are sums over atoms, each seeing its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jax_models.derivatives import atomic_virials
+from jax_models.errors import StructureError
+from jax_models.neighborhood import bucket
+from jax_models.systems.evaluator import BlockSize, Evaluator, Workspace
+from jax_models.systems.result import Result
+from jax_models.systems.skin_list import SkinList
+from jax_models.systems.system import System
+
+SPARE = 1.25
+"""Room for neighbours, over what is needed, that is kept from an earlier structure."""
+
+BlockResult = tuple[slice, Float[np.ndarray, " B"], Float[np.ndarray, "B K 3"]]
+
+
+class AtomsSystem(System):
+    """Evaluates a local potential, one block of atoms after another.
+
+    Args:
+        evaluator: of the potential.
+        skin: Å beyond the cutoff to which the neighbour list reaches.
+    """
+
+    def __init__(self, evaluator: Any, skin: float):
+        super().__init__(evaluator.potential)
+        self.evaluator: Evaluator = evaluator
+        self.list = SkinList(self.potential.contract.cutoff, skin)
+        self._block_size = BlockSize(evaluator)
+        self._width = 0
+        self._blocks: list[tuple[slice, Any]] = []
+        self._blocks_of: tuple[int, np.ndarray] = 0, np.zeros(0, np.int32)
+
+    @property
+    def builds(self) -> int:  # type: ignore[override]
+        return self.list.builds
+
+    def _evaluate(
+        self,
+        positions: Float[np.ndarray, "N 3"],
+        cell: Float[np.ndarray, "3 3"],
+        periodic: Bool[np.ndarray, " 3"],
+        species: Int[np.ndarray, " N"],
+        virials: bool,
+    ) -> Result:
+        self.list.update(positions, cell, periodic)
+        build, of_blocks = self._blocks_of
+        if build != self.list.builds or not np.array_equal(species, of_blocks):
+            self._allocate(species)
+        energies = np.empty(len(positions))
+        for rows, block_energies, gradient in self._results(positions):
+            _, n, width = self._gradient[:, rows].shape
+            energies[rows] = block_energies[:n]
+            # Component first, for the sums in double.
+            self._gradient[:, rows] = gradient[:n, :width].transpose(2, 0, 1)
+        vectors, gradient = self._vectors, self._gradient
+        virial = vectors.reshape(3, -1) @ gradient.reshape(3, -1).T
+        by_atom = atomic_virials(vectors.transpose(1, 2, 0), gradient.transpose(1, 2, 0)) if virials else None
+        return Result(energies, self._forces(len(positions)), virial, by_atom)
+
+    def _results(self, positions: Float[np.ndarray, "N 3"]) -> Iterator[BlockResult]:
+        """Rows, energies and gradient of each block."""
+        for rows, workspace in self._blocks:
+            self._fill(positions, rows, workspace)
+            yield rows, *self.evaluator.run(workspace)
+
+    def _allocate(self, species: Int[np.ndarray, " N"]) -> None:
+        n_atoms, n_neighbors = self.list.neighbors.shape
+        size = self._block_size(n_atoms)
+        # Somewhat too wide costs less than compiling anew: structures one after another differ by a few neighbours.
+        if not n_neighbors <= self._width <= SPARE * n_neighbors or not self._width:
+            self._width = bucket(max(n_neighbors, 1))
+        neighbor_species = species[self.list.neighbors]
+        blocks = []
+        for start in range(0, n_atoms, size):
+            rows = slice(start, min(start + size, n_atoms))
+            workspace = self.evaluator.new_workspace(size, self._width)
+            workspace.species[: rows.stop - start] = species[rows]
+            workspace.neighbor_species[: rows.stop - start, :n_neighbors] = neighbor_species[rows]
+            blocks.append((rows, workspace))
+        self._blocks = blocks
+        self._vectors = np.empty((3, n_atoms, n_neighbors))
+        self._gradient = np.empty((3, n_atoms, n_neighbors))
+        # Last, so that an error on the way leaves nothing half new.
+        self._blocks_of = self.list.builds, species.copy()
+
+    def _fill(self, positions: Float[np.ndarray, "N 3"], rows: slice, workspace: Workspace) -> None:
+        """Vectors, formed in double, and the mask of those within the cutoff."""
+        n, width = self._vectors[0, rows].shape
+        neighbors = self.list.neighbors[rows]
+        vectors = self._vectors[:, rows]
+        distance2 = np.zeros((n, width))
+        for axis in range(3):
+            component = positions[:, axis]
+            np.take(component, neighbors, out=vectors[axis])
+            vectors[axis] -= component[rows, None]
+            vectors[axis] += self.list.offsets[axis, rows]
+            distance2 += vectors[axis] ** 2
+        mask = distance2 < self.list.cutoff**2
+        if width and not distance2.min() > 0.0:
+            k, m = np.unravel_index(np.argmin(distance2), distance2.shape)
+            i, j = rows.start + int(k), int(neighbors[k, m])
+            raise StructureError(f"atoms {min(i, j)} and {max(i, j)} are at the same place; move or remove one of them")
+        workspace.mask[:n, :width] = mask
+        workspace.vectors[:n, :width] = vectors.transpose(1, 2, 0)
+
+    def _forces(self, n_atoms: int) -> Float[np.ndarray, "N 3"]:
+        """`jax_models.derivatives.forces` of a gradient whose components come first."""
+        forces = self._gradient.sum(axis=2).T
+        flat = self.list.neighbors.ravel()
+        for axis in range(3):
+            forces[:, axis] -= np.bincount(flat, weights=self._gradient[axis].ravel(), minlength=n_atoms)
+        return np.ascontiguousarray(forces)
+
+    def _explain_not_finite(self, atom: int) -> str:
+        distance2 = (self._vectors[:, atom] ** 2).sum(axis=0)
+        near = np.where(distance2 > 0, distance2, np.inf)
+        text = f"the energy or force of atom {atom} is not finite"
+        if near.size and np.isfinite(near.min()):
+            k = int(np.argmin(near))
+            text += f"; its nearest neighbour is atom {self.list.neighbors[atom, k]}, {np.sqrt(near[k]):.3g} Å away"
+        return text

@@ -1,0 +1,98 @@
+"""Systems of potentials that see the whole cell at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jax_models.precision import compute_type, model_in
+from jax_models.reference_points.grid_hysteresis import kept_counts
+from jax_models.systems.evaluator import local_devices
+from jax_models.systems.result import Result
+from jax_models.systems.system import ForceField, System, check_process
+from jax_models.whole_cell import Derivatives, Grid, enclosing_cell, evaluate_cell, padded
+
+
+class CellEvaluator:
+    """A potential of whole cells, compiled; systems share it.
+
+    Args:
+        potential: of kind "global".
+        precision: "single" or "double".
+        device: "cpu", "gpu" or "auto", or one of JAX's devices.
+
+    Raises:
+        ConfigError: unknown precision or device, or a device that is not there.
+        JaxffError: in a process that was forked after JAX had been used.
+    """
+
+    def __init__(self, potential: ForceField, precision: str = "single", device: str | jax.Device = "auto"):
+        check_process()
+        self.potential = potential
+        self.dtype = compute_type(precision)
+        self.device = local_devices(device)[0] if isinstance(device, str) else device
+        with jax.enable_x64(self.dtype is np.float64):
+            self._model = model_in(potential.model, self.dtype)
+        self._shapes: set[tuple[Any, ...]] = set()
+
+    @property
+    def compilations(self) -> int:
+        """Shapes met so far."""
+        return len(self._shapes)
+
+    def run(
+        self,
+        positions: Float[np.ndarray, "N 3"],
+        box: Float[np.ndarray, "3 3"],
+        species: Int[np.ndarray, " N"],
+        grid: Grid,
+    ) -> Derivatives:
+        """Energy (eV, without reference energies), forces and virial of one cell, periodic along all its vectors."""
+        arguments = padded(positions, box, species, self.dtype)
+        self._shapes.add((len(arguments[0]), grid))
+        with jax.enable_x64(self.dtype is np.float64), jax.default_device(self.device):
+            return evaluate_cell(self._model, arguments, grid, len(positions))
+
+
+class CellSystem(System):
+    """Evaluates a potential of whole cells, whose energy is shared evenly among the atoms.
+
+    The grid is kept from one structure to the next while it is neither too coarse nor much too fine (see
+    `grid_hysteresis`): a change is a small step in the energy, and a compilation.
+
+    Args:
+        evaluator: of the potential.
+        skin: without meaning here; every kind of System takes one.
+    """
+
+    def __init__(self, evaluator: Any, skin: float = 0.0):
+        super().__init__(evaluator.potential)
+        self.evaluator: CellEvaluator = evaluator
+        self._grid: Grid | None = None
+        self._species = np.zeros(0, np.int32)
+
+    def _evaluate(
+        self,
+        positions: Float[np.ndarray, "N 3"],
+        cell: Float[np.ndarray, "3 3"],
+        periodic: Bool[np.ndarray, " 3"],
+        species: Int[np.ndarray, " N"],
+        virials: bool,
+    ) -> Result:
+        n = len(positions)
+        if n == 0:
+            return Result(np.zeros(0), np.zeros((0, 3)), np.zeros((3, 3)))
+        if not np.array_equal(species, self._species):  # another structure, with a grid of its own
+            self._grid, self._species = None, species.copy()
+        box = enclosing_cell(positions, cell, periodic, self.potential.model.reach)
+        found = self.evaluator.run(positions, box, species, self._grid_for(box))
+        return Result(np.full(n, found.energy / n), found.forces, found.virial)
+
+    def _grid_for(self, box: Float[np.ndarray, "3 3"]) -> Grid:
+        model: Any = self.potential.model
+        lengths = np.linalg.norm(box, axis=1).tolist()
+        self._grid = kept_counts(self._grid, model.grid_for(box), lengths, model.grid_spacing)
+        return self._grid

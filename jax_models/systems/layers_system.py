@@ -1,0 +1,45 @@
+"""Systems of message-passing potentials: all blocks go through a layer before any goes through the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jax_models.systems.atoms_system import AtomsSystem, BlockResult
+from jax_models.systems.layered_evaluator import LayeredEvaluator, MessageRows
+
+
+class LayersSystem(AtomsSystem):
+    """Evaluates a message-passing potential. Periodic images are folded to the atoms themselves, so that messages need
+    not be moved between layers.
+
+    Args:
+        evaluator: of the potential.
+        skin: Å beyond the cutoff to which the neighbour list reaches.
+    """
+
+    evaluator: LayeredEvaluator
+
+    def __init__(self, evaluator: Any, skin: float):
+        super().__init__(evaluator, skin)
+        self._message_rows = MessageRows()
+
+    def _allocate(self, species: Int[np.ndarray, " N"]) -> None:
+        super()._allocate(species)
+        n_atoms, n_neighbors = self.list.neighbors.shape
+        for rows, workspace in self._blocks:
+            n = rows.stop - rows.start
+            workspace.neighbors[:n, :n_neighbors] = self.list.neighbors[rows]
+            workspace.centers[:n] = np.arange(n_atoms, dtype=np.int32)[rows]
+            workspace.weights[:n] = 1.0
+
+    def _results(self, positions: Float[np.ndarray, "N 3"]) -> Iterator[BlockResult]:
+        for rows, workspace in self._blocks:
+            self._fill(positions, rows, workspace)
+        workspaces = [workspace for _, workspace in self._blocks]
+        results = self.evaluator.run_all(workspaces, self._message_rows(len(positions)))
+        for (rows, _), result in zip(self._blocks, results, strict=True):
+            yield rows, *result

@@ -1,0 +1,111 @@
+"""System: a structure that changes from one evaluation to the next, and the potential that evaluates it."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from typing import Protocol
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jax_models.contract import Contract
+from jax_models.errors import JaxffError, StructureError
+from jax_models.systems.result import Result
+
+_process_of_jax: int | None = None
+"""The process that first compiled a potential."""
+
+
+class ForceField(Protocol):
+    """What is evaluated: a `jax_models.Potential`."""
+
+    @property
+    def contract(self) -> Contract: ...
+    @property
+    def model(self) -> eqx.Module: ...
+    @property
+    def reference_energies(self) -> Float[np.ndarray, " S"]: ...
+
+
+def check_process() -> None:
+    """Refuse to compute in a process that was forked after its parent had used JAX: XLA's threads do not survive that,
+    and it would wait for them for ever.
+
+    Raises:
+        JaxffError: this is such a process.
+    """
+    global _process_of_jax
+    if _process_of_jax is None:
+        _process_of_jax = os.getpid()
+    elif _process_of_jax != os.getpid():
+        raise JaxffError(
+            "this process was forked after its parent had evaluated a potential, and JAX does not work in it. Start "
+            'processes afresh: multiprocessing.get_context("spawn") (or "forkserver"), or '
+            'multiprocessing.set_start_method("spawn") at the start of the program; or use no calculator before the fork'
+        )
+
+
+class System(ABC):
+    """Evaluates structures one after another, keeping what can be kept between them: neighbour lists, workspaces,
+    grids.
+
+    All of that belongs to this system alone. Only compiled functions are shared, so that systems of one potential may
+    run in threads side by side.
+    """
+
+    builds: int = 0
+    """How often a list of neighbours or points was built so far."""
+
+    def __init__(self, potential: ForceField):
+        self.potential = potential
+
+    def evaluate(
+        self,
+        positions: Float[np.ndarray, "N 3"],
+        cell: Float[np.ndarray, "3 3"],
+        periodic: Bool[np.ndarray, " 3"] | bool,
+        species: Int[np.ndarray, " N"],
+        outputs: Collection[str] | None = None,
+    ) -> Result:
+        """Energy, forces and virial of a structure, reference energies of the elements included.
+
+        Args:
+            positions: Å; also outside of the cell.
+            cell: rows a, b, c (Å); what stands along directions that are not periodic does not matter.
+            periodic: along which cell vectors.
+            species: index of each atom's element in the potential's list.
+            outputs: names from the contract's ``outputs`` that are wanted; None means all. Others may be missing.
+
+        Raises:
+            StructureError: positions or cell are not finite, a periodic cell has no volume, atoms are on top of each
+                other, or the energy or a force is not finite.
+            JaxffError: in a process that was forked after JAX had been used.
+        """
+        check_process()
+        positions, cell = np.asarray(positions, float), np.asarray(cell, float)
+        periodic = np.broadcast_to(np.asarray(periodic, bool), (3,))
+        virials = outputs is None or "virials" in outputs
+        result = self._evaluate(positions, cell, periodic, np.asarray(species, np.int32), virials)
+        if not (np.isfinite(result.energies).all() and np.isfinite(result.forces).all()):
+            bad = ~np.isfinite(result.energies) | ~np.isfinite(result.forces).all(axis=1)
+            raise StructureError(self._explain_not_finite(int(np.argmax(bad))))
+        # In double, whatever the compute type: a total of -5 eV an atom would cost float32 its last digits.
+        result.energies[:] += self.potential.reference_energies[species]
+        return result
+
+    @abstractmethod
+    def _evaluate(
+        self,
+        positions: Float[np.ndarray, "N 3"],
+        cell: Float[np.ndarray, "3 3"],
+        periodic: Bool[np.ndarray, " 3"],
+        species: Int[np.ndarray, " N"],
+        virials: bool,
+    ) -> Result:
+        """As `evaluate`, without reference energies; numbers that are not finite are left to the caller."""
+
+    def _explain_not_finite(self, atom: int) -> str:
+        return f"the energy or force of atom {atom}, or of the space around it, is not finite"

@@ -1,1 +1,0 @@
-"""A potential evaluated for whole structures: one System for each kind of potential."""
