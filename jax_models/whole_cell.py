@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jax_models.descriptors.scattering_grid import Grid
+from jax_models.descriptors.scattering_grid import GridSize
 from jax_models.errors import StructureError
+from jax_models.interfaces import Readout, WholeCellDescriptor
 from jax_models.neighborhood import bucket, check_finite
 
 GAP = 1.6
@@ -76,8 +77,8 @@ class WholeCellModel(eqx.Module):
     kind: ClassVar[str] = "global"
     n_layers: ClassVar[int] = 1
 
-    descriptor: eqx.Module
-    readout: eqx.Module
+    descriptor: WholeCellDescriptor
+    readout: Readout
     feature_mean: Float[Array, " F"]
     feature_scale: Float[Array, " F"]
 
@@ -90,10 +91,10 @@ class WholeCellModel(eqx.Module):
         """Å between points of the grid, at most."""
         return self.descriptor.spacing
 
-    def grid_for(self, cell: Float[np.ndarray, "3 3"]) -> Grid:
+    def grid_for(self, cell: Float[np.ndarray, "3 3"]) -> GridSize:
         return self.descriptor.grid_for(cell)
 
-    def features(self, positions, cell, species, mask, grid: Grid) -> Float[Array, " F"]:
+    def features(self, positions, cell, species, mask, grid: GridSize) -> Float[Array, " F"]:
         """Normalised features per atom."""
         mean, scale = jax.lax.stop_gradient((self.feature_mean, self.feature_scale))
         n_atoms = jnp.maximum(jnp.sum(mask), 1).astype(positions.dtype)
@@ -105,7 +106,7 @@ class WholeCellModel(eqx.Module):
         cell: Float[Array, "3 3"],
         species: Int[Array, " N"],
         mask: Bool[Array, " N"],
-        grid: Grid,
+        grid: GridSize,
     ) -> Float[Array, ""]:
         """eV, without reference energies."""
         per_atom = self.readout(self.features(positions, cell, species, mask, grid)[None], jnp.zeros(1, jnp.int32))[0]
@@ -114,7 +115,7 @@ class WholeCellModel(eqx.Module):
 
 @eqx.filter_jit
 def energy_and_derivatives(
-    model: eqx.Module, positions, cell, species, mask, grid: Grid
+    model: eqx.Module, positions, cell, species, mask, grid: GridSize
 ) -> tuple[Float[Array, ""], Float[Array, "N 3"], Float[Array, "3 3"]]:
     """Energy (eV), dE/dpositions (eV/Å) and dE/dstrain (eV): atoms and cell follow a strain h as r (1 + h)."""
 
@@ -128,7 +129,7 @@ def energy_and_derivatives(
     return energy, gradient, 0.5 * (virial + virial.T)
 
 
-def evaluate_cell(model: eqx.Module, arguments: tuple, grid: Grid, n_atoms: int) -> dict[str, Any]:
+def evaluate_cell(model: eqx.Module, arguments: tuple, grid: GridSize, n_atoms: int) -> dict[str, Any]:
     """``energy`` (eV, without reference energies), ``forces[N, 3]`` (eV/Å) and ``virial[3, 3]`` = dE/dstrain (eV) of
     what `padded` made of a structure."""
     energy, gradient, virial = energy_and_derivatives(model, *arguments, grid)

@@ -63,8 +63,16 @@ def by_definition(ace, vectors, species, neighbor_species):
 
 @pytest.mark.parametrize(
     ("elements", "arguments"),
-    [(1, {}), (2, {}), (5, {}), (1, {"l_max": 5, "n_channels": 2}), (3, {"body_order": 3}), (2, {"body_order": 2, "l_max": 1}), (1, {"l_max": 0})],
-)  # fmt: skip
+    [
+        (1, {}),
+        (2, {}),
+        (5, {}),
+        (1, {"l_max": 5, "n_channels": 2}),
+        (3, {"body_order": 3}),
+        (2, {"body_order": 2, "l_max": 1}),
+        (1, {"l_max": 0}),
+    ],
+)
 def test_equals_its_definition(elements, arguments):
     with jax.enable_x64(True):
         ace = make(elements, **arguments)

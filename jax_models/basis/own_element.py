@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+
 import jax
 from jaxtyping import Array, Float, Int
 
@@ -15,4 +18,4 @@ def select_element(per_element: Float[Array, "S *rest N"], species: Int[Array, "
     if n_elements == 1:
         return per_element[0]
     own = jax.nn.one_hot(species, n_elements, axis=0, dtype=per_element.dtype)
-    return sum(per_element[s] * own[s] for s in range(n_elements))
+    return functools.reduce(operator.add, (per_element[s] * own[s] for s in range(n_elements)))

@@ -7,7 +7,10 @@ wanted, products within a channel span the products across radial functions at a
 
 from __future__ import annotations
 
+import functools
 import itertools
+import operator
+from collections.abc import Iterable
 from typing import ClassVar
 
 import equinox as eqx
@@ -16,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jax_models.basis.angular import gaunt, spherical_harmonics
+from jax_models.basis.angular import real_coupling, spherical_harmonics
 from jax_models.basis.contraction import mix_channels, sum_neighbors
 from jax_models.basis.cutoff import polynomial_cutoff
 from jax_models.basis.directions import distances_and_directions
@@ -104,7 +107,7 @@ class ACE(eqx.Module):
     @property
     def feature_names(self) -> list[dict]:
         """What each feature is: its body order, the degrees ``l`` of the densities multiplied, its channel."""
-        products = [(2, (0,))]
+        products: list[tuple[int, tuple[int, ...]]] = [(2, (0,))]
         products += [(3, (degree, degree)) for degree in range(self.l_max + 1)] if self.body_order >= 3 else []
         products += [(4, triple) for triple in self._triples] if self.body_order >= 4 else []
         return [
@@ -127,7 +130,7 @@ class ACE(eqx.Module):
         features = [a[0]]
         if self.body_order >= 3:
             spectrum = [
-                sum(a[lm] * a[lm] for lm in range(degree**2, (degree + 1) ** 2)) for degree in range(self.l_max + 1)
+                _total(a[lm] * a[lm] for lm in range(degree**2, (degree + 1) ** 2)) for degree in range(self.l_max + 1)
             ]
             features += spectrum
         if self.body_order >= 4:
@@ -151,18 +154,18 @@ class ACE(eqx.Module):
                 weights = kinds
             else:
                 mixture = self.densities.astype(dtype)
-                weights = [sum(mixture[s, d] * kinds[s] for s in range(n_elements)) for d in range(mixture.shape[1])]
+                weights = [_total(mixture[s, d] * kinds[s] for s in range(n_elements)) for d in range(mixture.shape[1])]
             radial = [weight * value for weight in weights for value in radial]
         harmonics = spherical_harmonics(*direction, self.l_max)
         # Atoms last from here: the elementwise work then runs over contiguous memory.
         density = sum_neighbors(jnp.stack(radial, 1), jnp.stack(harmonics, 1)).transpose(2, 1, 0)
         degree = np.repeat(np.arange(self.l_max + 1), 2 * np.arange(self.l_max + 1) + 1)
-        weights = (
+        channels = (
             self.radial_weights.astype(dtype)[:, degree]
             .swapaxes(0, 1)
             .reshape(len(degree), n_elements * self.n_channels, -1)
         )
-        mixed = mix_channels(weights, density)
+        mixed = mix_channels(channels, density)
         if n_elements > 1:
             per_element = mixed.reshape(len(degree), n_elements, self.n_channels, -1)
             mixed = select_element(per_element.swapaxes(0, 1), neighborhood.species)
@@ -173,11 +176,15 @@ class ACE(eqx.Module):
 def _coupled_triple(a: list[Float[Array, "C N"]], l1: int, l2: int, l3: int) -> Float[Array, "C N"]:
     """The invariant of three density coefficients of one channel, like terms gathered first."""
     terms: dict[tuple[int, ...], float] = {}
-    coupling = gaunt(l1, l2, l3)
+    coupling = real_coupling(l1, l2, l3)
     for m1, m2, m3 in np.argwhere(coupling):
         index = tuple(sorted((l1**2 + int(m1), l2**2 + int(m2), l3**2 + int(m3))))
         terms[index] = terms.get(index, 0.0) + float(coupling[m1, m2, m3])
     by_first: dict[int, list[Array]] = {}
     for (i, j, k), weight in sorted(terms.items()):
         by_first.setdefault(i, []).append(weight * a[j] * a[k])
-    return sum(a[i] * sum(products) for i, products in by_first.items())
+    return _total(a[i] * _total(products) for i, products in by_first.items())
+
+
+def _total(terms: Iterable[Array]) -> Array:
+    return functools.reduce(operator.add, terms)

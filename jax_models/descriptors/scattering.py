@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 from jax_models.basis.angular import spherical_harmonics
 from jax_models.descriptors.scattering_density import density_channels
 from jax_models.descriptors.scattering_grid import (
-    Grid,
+    GridSize,
     coarser,
     grid_of,
     on_grid,
@@ -135,7 +135,7 @@ class Scattering(eqx.Module):
             ]
         return names
 
-    def grid_for(self, cell: Float[np.ndarray, "3 3"]) -> Grid:
+    def grid_for(self, cell: Float[np.ndarray, "3 3"]) -> GridSize:
         """The grid that a cell (rows in Å, all three with a length) needs for the tolerance."""
         return grid_of(cell, self.spacing)
 
@@ -145,7 +145,7 @@ class Scattering(eqx.Module):
         cell: Float[Array, "3 3"],
         species: Int[Array, " N"],
         mask: Bool[Array, " N"],
-        grid: Grid,
+        grid: GridSize,
     ) -> Float[Array, " F"]:
         """Features of one cell, differentiable in ``positions`` and ``cell``.
 
@@ -184,7 +184,7 @@ class Scattering(eqx.Module):
         density: Complex[Array, "C 1 n1 n2 n3h"],
         moduli: Complex[Array, "C J P n1 n2 n3h"],
         filters: Complex[Array, "M n1 n2 n3h"],
-        grid: Grid,
+        grid: GridSize,
         volume: Float[Array, ""],
         beta: float,
     ) -> tuple[Float[Array, "R C Q"], Float[Array, "C P n1 n2 n3"]]:
@@ -241,7 +241,7 @@ class Scattering(eqx.Module):
         """The shell of each of the wavelets, all m counted."""
         return np.repeat(np.arange(len(self.shells)), [2 * shell.l + 1 for shell in self.shells])
 
-    def _filters(self, cell: Float[Array, "3 3"], grid: Grid, beta: float) -> Complex[Array, "M n1 n2 n3h"]:
+    def _filters(self, cell: Float[Array, "3 3"], grid: GridSize, beta: float) -> Complex[Array, "M n1 n2 n3h"]:
         """Fourier transforms of all wavelets of one scale."""
         vectors = beta * plane_waves(cell, grid)
         square = jnp.sum(vectors * vectors, axis=0)

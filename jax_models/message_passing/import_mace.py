@@ -17,8 +17,8 @@ from jaxtyping import Float
 
 from jax_models.elements import SYMBOLS
 from jax_models.errors import ModelFileError
-from jax_models.message_passing.coupling import symmetric_products
 from jax_models.message_passing.mace import Layer
+from jax_models.message_passing.symmetric_products import symmetric_products
 from jax_models.models import build
 from jax_models.potential import Contract, Potential
 

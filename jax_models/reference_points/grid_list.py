@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
 from jax_models.errors import StructureError
-from jax_models.neighborhood import Neighborhood, check_finite
+from jax_models.neighborhood import PADDING, Neighborhood, check_finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class GridPoints:
         """Rows for a model; ``neighbors`` are indices of atoms."""
         mask = self.neighbors >= 0
         vectors = (positions[self.atoms] + self.shifts @ cell)[self.neighbors] - self.points[:, None]
-        vectors[~mask] = 0.0
+        vectors[~mask] = PADDING
         neighbors = np.where(mask, self.atoms[self.neighbors], 0).astype(np.int32)
         centers = np.full(len(self.points), -1, np.int32)
         return Neighborhood(vectors.astype(dtype), centers, species[neighbors].astype(np.int32), mask, neighbors)

@@ -9,7 +9,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
-from jax_models.elements import ATOMIC_NUMBERS
+from jax_models.elements import ATOMIC_NUMBERS, element_indices
 from jax_models.errors import ConfigError, StructureError
 from jax_models.neighborhood import Neighborhood, bucket, neighborhood_of
 
@@ -76,11 +76,10 @@ def describe(
             [_global(atoms, elements, r_cut if cutoff is None else cutoff, settings) for atoms in structures]
         )
     built = build_for(descriptor, elements, r_cut, cutoff, seed, settings)
-    index = {element: n for n, element in enumerate(elements)}
     with jax.enable_x64(True):
         neighborhoods = []
         for number, atoms in enumerate(structures):
-            species = np.array([index[s] for s in atoms.get_chemical_symbols()], np.int32)
+            species = element_indices(atoms.get_chemical_symbols(), elements)
             nb = neighborhood_of(atoms.positions, atoms.cell.array, atoms.pbc, species, built.cutoff)
             distance2 = np.sum(nb.vectors**2, axis=2)
             if (distance2[nb.mask] == 0).any():
@@ -124,8 +123,7 @@ def _whole_cells(structures: Sequence[Atoms], elements: tuple[str, ...], setting
     from jax_models.whole_cell import features_of
 
     built = construct(WHOLE_CELL, "descriptor", {"name": "scattering", **settings}, elements)
-    index = {element: n for n, element in enumerate(elements)}
-    species = [np.array([index[s] for s in atoms.get_chemical_symbols()], np.int32) for atoms in structures]
+    species = [element_indices(atoms.get_chemical_symbols(), elements) for atoms in structures]
     systems = [(a.positions, a.cell.array, a.pbc, s) for a, s in zip(structures, species, strict=True)]
     return features_of(built, systems)
 
@@ -142,8 +140,7 @@ def _global(atoms: Atoms, elements: tuple[str, ...], r_cut: float | None, settin
         raise ConfigError(f"descriptor mbtr_global has no setting {unknown}; it has {', '.join(sorted(names))}")
     settings = {name: MBTR.defaults[name] for name in ("geometry", "grid", "weighting")} | settings
     reach, _ = MBTR.reference_settings(DEFAULT_R_CUT if r_cut is None else r_cut, settings)
-    index = {element: n for n, element in enumerate(elements)}
-    species = np.array([index[s] for s in atoms.get_chemical_symbols()], np.int32)
+    species = element_indices(atoms.get_chemical_symbols(), elements)
     numbers = np.array([ATOMIC_NUMBERS[e] for e in elements])
     volume = abs(np.linalg.det(atoms.cell.array)) if atoms.pbc.all() else None
     with jax.enable_x64(True):

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
 from jax_models import StructureError
+from jax_models.derivatives import forces as forces_of
 from jax_models.neighborhood import bucket, dense_neighbors
 from jaxff.systems.evaluator import Evaluator, Workspace
 
@@ -63,10 +64,8 @@ class GhostList:
         if not np.isfinite(energies).all() or not np.isfinite(self._gradient).all():
             bad = ~np.isfinite(energies) | ~np.isfinite(self._gradient).all(axis=(0, 2))
             raise _at_atom(self._centers[np.argmax(bad)], "the potential's energy or force there is not finite")
-        for axis in range(3):
-            forces[self._centers, axis] += force_unit * self._gradient[axis].sum(axis=1)
-            lost = np.bincount(self._neighbors.ravel(), self._gradient[axis].ravel(), len(positions) + 1)
-            forces[:, axis] -= force_unit * lost[:-1]
+        gradient = self._gradient.transpose(1, 2, 0)
+        forces += force_unit * forces_of(gradient, self._neighbors, len(positions), self._centers)
         return energies + self.evaluator.potential.reference_energies[species[self._centers]]
 
     def own_pair_distances(self, positions: Float[np.ndarray, "A 3"]) -> Float[np.ndarray, " P"]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jax_models.errors import ConfigError, StructureError
+from jax_models.units import BOHR, ELEMENTARY_CHARGE, HARTREE, KCAL_PER_MOL
 from jaxff.lammps.failure import stops_lammps
 from jaxff.lammps.library import Library
 
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 
 UNITS = {
     "metal": (1.0, 1.0),
-    "real": (23.060547830619026, 1.0),
-    "si": (1.602176634e-19, 1.0e-10),
-    "electron": (1.0 / 27.211386245988, 1.0 / 0.529177210903),
+    "real": (KCAL_PER_MOL, 1.0),
+    "si": (ELEMENTARY_CHARGE, 1.0e-10),
+    "electron": (1.0 / HARTREE, 1.0 / BOHR),
 }
-"""One eV and one Å in LAMMPS's unit styles (CODATA 2018)."""
+"""One eV and one Å in LAMMPS's unit styles; pair_jaxff.cpp has the same numbers."""
 
 
 @dataclass
