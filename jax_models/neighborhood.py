@@ -29,8 +29,8 @@ class Neighborhood(NamedTuple):
     neighbor_species: Int[Any, "N K"]
     mask: Bool[Any, "N K"]
     """True where there is a neighbour."""
-    neighbors: Int[Any, "N K"] | None = None
-    """Index of j among the centres; local models do not read it."""
+    neighbors: Int[Any, "N K"] = None
+    """Index of j among the centres; None where nobody needs it: local models do not read it."""
 
 
 def bucket(n: int, multiple: int = 4) -> int:

@@ -115,7 +115,7 @@ class WholeCellModel(eqx.Module):
 
 @eqx.filter_jit
 def energy_and_derivatives(
-    model: eqx.Module, positions, cell, species, mask, grid: GridSize
+    model: Any, positions, cell, species, mask, grid: GridSize
 ) -> tuple[Float[Array, ""], Float[Array, "N 3"], Float[Array, "3 3"]]:
     """Energy (eV), dE/dpositions (eV/Å) and dE/dstrain (eV): atoms and cell follow a strain h as r (1 + h)."""
 
@@ -129,7 +129,7 @@ def energy_and_derivatives(
     return energy, gradient, 0.5 * (virial + virial.T)
 
 
-def evaluate_cell(model: eqx.Module, arguments: tuple, grid: GridSize, n_atoms: int) -> dict[str, Any]:
+def evaluate_cell(model: Any, arguments: tuple[Any, Any, Any, Any], grid: GridSize, n_atoms: int) -> dict[str, Any]:
     """``energy`` (eV, without reference energies), ``forces[N, 3]`` (eV/Å) and ``virial[3, 3]`` = dE/dstrain (eV) of
     what `padded` made of a structure."""
     energy, gradient, virial = energy_and_derivatives(model, *arguments, grid)

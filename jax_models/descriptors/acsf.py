@@ -54,10 +54,10 @@ class ACSF(eqx.Module):
 
     elements: int = eqx.field(static=True)
     cutoff: float = eqx.field(static=True)
-    g2_params: tuple[tuple[float, float], ...] = eqx.field(static=True)
+    g2_params: tuple[tuple[float, ...], ...] = eqx.field(static=True)
     g3_params: tuple[float, ...] = eqx.field(static=True)
-    g4_params: tuple[tuple[float, float, float], ...] = eqx.field(static=True)
-    g5_params: tuple[tuple[float, float, float], ...] = eqx.field(static=True)
+    g4_params: tuple[tuple[float, ...], ...] = eqx.field(static=True)
+    g5_params: tuple[tuple[float, ...], ...] = eqx.field(static=True)
 
     defaults: ClassVar[dict] = {"g2_params": None, "g3_params": (), "g4_params": None, "g5_params": ()}
 

@@ -247,7 +247,8 @@ class Scattering(eqx.Module):
         square = jnp.sum(vectors * vectors, axis=0)
         at_zero = square == 0.0
         t = jnp.sqrt(jnp.where(at_zero, 1.0, square))
-        harmonics = jnp.stack(spherical_harmonics(*(vectors / t), max(shell.l for shell in self.shells)))
+        x, y, z = vectors / t
+        harmonics = jnp.stack(spherical_harmonics(x, y, z, max(shell.l for shell in self.shells)))
         # The polynomials of all shells in one product: XLA's compile time goes with the number of operations.
         highest = max(shell.n for shell in self.shells)
         powers = jnp.stack([jnp.ones_like(square)] + [jnp.where(at_zero, 0.0, t**i) for i in range(1, 2 * highest)])
@@ -273,14 +274,14 @@ def _check(s: dict[str, Any]) -> None:
     for name, least, most in (("n_max", 1, 8), ("l_max", 0, 8), ("n_scales", 1, 12)):
         if not isinstance(s[name], int) or isinstance(s[name], bool) or not least <= s[name] <= most:
             refuse(name, f"a whole number from {least} to {most}")
-    for name, above, most in (
+    for name, above, below in (
         ("beta_0", 0.1, 10.0),
         ("ratio", 1.05, 8.0),
         ("tolerance", 1e-8, 0.1),
         ("smoothing", 1e-6, 1.0),
     ):
-        if not number(s[name]) or not above <= s[name] <= most:
-            refuse(name, f"a number from {above:g} to {most:g}")
+        if not number(s[name]) or not above <= s[name] <= below:
+            refuse(name, f"a number from {above:g} to {below:g}")
     if s["wavelet"] not in (ORBITAL, SOLID_HARMONIC):
         refuse("wavelet", f"{ORBITAL} or {SOLID_HARMONIC}")
     if s["pairs"] not in ("same", "all"):

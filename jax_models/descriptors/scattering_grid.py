@@ -54,9 +54,9 @@ def indices(grid: GridSize) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def plane_waves(cell: Float[Array, "3 3"], grid: GridSize) -> Float[Array, "3 n1 n2 n3h"]:
     """Wave vectors in 1/Å, those without a partner included."""
-    h, k, l = indices(grid)  # noqa: E741
+    first, second, third = indices(grid)
     inverse = 2 * jnp.pi * jnp.linalg.inv(cell)
-    h, k, l = (jnp.asarray(v, cell.dtype) for v in (h[:, None, None], k[:, None], l))  # noqa: E741
+    h, k, l = (jnp.asarray(v, cell.dtype) for v in (first[:, None, None], second[:, None], third))  # noqa: E741
     return jnp.stack([inverse[c, 0] * h + inverse[c, 1] * k + inverse[c, 2] * l for c in range(3)])
 
 

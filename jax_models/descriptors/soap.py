@@ -92,9 +92,9 @@ class SOAP(eqx.Module):
                 raise ConfigError(f"soap: {name} is {value}; it must be a whole number between {low} and {high}")
         if not (isinstance(sigma, int | float) and sigma > 0):
             raise ConfigError(f"soap: sigma is {sigma}; it must be a positive width in Å")
-        for name, value, allowed in (("rbf", rbf, ("gto", "polynomial")), ("compression", compression, COMPRESSIONS)):
-            if value not in allowed:
-                raise ConfigError(f"soap: {name} is {value!r}; choose from {', '.join(allowed)}")
+        for name, chosen, allowed in (("rbf", rbf, ("gto", "polynomial")), ("compression", compression, COMPRESSIONS)):
+            if chosen not in allowed:
+                raise ConfigError(f"soap: {name} is {chosen!r}; choose from {', '.join(allowed)}")
         extent = cutoff if r_cut is None else r_cut
         if not extent > (1.0 if rbf == "gto" else 0.0):
             raise ConfigError(f"soap: r_cut is {extent}; with rbf {rbf} it must be above {1 if rbf == 'gto' else 0} Å")
@@ -211,7 +211,7 @@ def _checked_weighting(weighting: dict[str, Any], cutoff: float) -> tuple[tuple[
     function = weighting.get("function")
     if function is not None and function not in WEIGHTINGS:
         raise ConfigError(f"soap: weighting function is {function!r}; choose from {', '.join(WEIGHTINGS)}")
-    needed = WEIGHTINGS.get(function, ())
+    needed = () if function is None else WEIGHTINGS[function]
     for name in needed:
         if not (isinstance(weighting.get(name), int | float) and weighting[name] >= 0) or (
             name == "r0" and weighting[name] == 0

@@ -65,7 +65,7 @@ def potential_from_mace(path: str | os.PathLike, avg_num_neighbors: float | None
     elements = tuple(SYMBOLS[int(z) - 1] for z in state.get("atomic_numbers"))
     cutoff = float(state.get("r_max"))
     architecture = architecture_of(state, len(elements))
-    model = build(architecture, elements, cutoff)
+    model: Any = build(architecture, elements, cutoff)
     layers = [_layer(state, t, layer) for t, layer in enumerate(model.layers)]
     last, channels = len(layers) - 1, model.node_embedding.shape[1]
     readouts = [state.matrix(f"readouts.{t}.linear.weight", channels, 1) for t in range(last)]
@@ -126,7 +126,7 @@ def architecture_of(state: State, n_elements: int) -> dict[str, Any]:
     degrees = sum(f"{contraction}.{ell}.weights_max" in state.tensors for ell in range(5))
     correlation = 1 + sum(f"{contraction}.0.weights.{n}" in state.tensors for n in range(4))
     max_ell = round(np.sqrt(state.get(f"{contraction}.0.U_matrix_1").shape[-2])) - 1
-    radial = []
+    radial: list[tuple[int, ...]] = []
     while f"interactions.0.conv_tp_weights.layer{len(radial)}.weight" in state.tensors:
         radial.append(state.get(f"interactions.0.conv_tp_weights.layer{len(radial)}.weight").shape)
     basis, cutoff = state.get("radial_embedding.bessel_fn.bessel_weights"), float(state.get("r_max"))
@@ -209,10 +209,10 @@ def _product_weights(
         for index, coefficients in polynomial.items():
             ours[p, position[index]] = coefficients
     theirs = np.zeros((u.shape[-1], len(columns), 2 * degree + 1))
-    for index in np.argwhere(np.abs(u).max(axis=(0, -1)) > 1e-9):
-        key = tuple(sorted(map(int, index)))
+    for factors in np.argwhere(np.abs(u).max(axis=(0, -1)) > 1e-9):
+        key = tuple(sorted(map(int, factors)))
         if key in position:
-            theirs[:, position[key]] += u[(slice(None), *index)].T
+            theirs[:, position[key]] += np.moveaxis(u, 0, -2)[tuple(factors)].T
     change = np.linalg.lstsq(ours.reshape(len(basis), -1).T, theirs.reshape(len(theirs), -1).T, rcond=None)[0]
     difference = np.abs(np.einsum("pk,pcm->kcm", change, ours) - theirs).max(initial=0.0)
     if difference > 1e-5:

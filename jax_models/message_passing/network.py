@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from jax_models.errors import ConfigError
+from jax_models.interfaces import Prior
 from jax_models.message_passing.radial_table import RadialTable, tabulate
 from jax_models.neighborhood import Neighborhood
 
@@ -36,9 +37,11 @@ class MessagePassing(eqx.Module):
 
     kind: ClassVar[str] = "message_passing"
 
+    cutoff: float = eqx.field(static=True)
+    """Å, of one layer."""
     energy_scale: Float[Array, ""]
     neighbors_per_atom: Float[Array, ""]
-    priors: list[eqx.Module]
+    priors: list[Prior]
     radial_tables: list[RadialTable] | None
 
     @property

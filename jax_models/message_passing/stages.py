@@ -55,7 +55,8 @@ class Stages:
 
     def compilations(self) -> int:
         steps = (self.start, self.only, self.forward, self.last, self.backward, self.finish)
-        return sum(step._cache_size() for step in steps)
+        # JAX says it only here, and its stubs not at all.
+        return sum(step._cache_size() for step in steps)  # type: ignore[attr-defined]
 
     def message_widths(self) -> list[int]:
         """Numbers that an atom sends before each layer from the second on."""
@@ -85,7 +86,8 @@ class Stages:
     def _only(self, centers: Centers):
         nb = safe_padding(centers.neighborhood)
         energies, pull_back = jax.vjp(lambda v: self._first(nb._replace(vectors=v))[0], nb.vectors)
-        return energies, zero_padding(*pull_back(centers.weights), nb.mask)
+        (d_vectors,) = pull_back(centers.weights)
+        return energies, zero_padding(d_vectors, nb.mask)
 
     def _forward(self, t: int, centers: Centers, own, messages):
         nb = safe_padding(centers.neighborhood)
@@ -108,7 +110,8 @@ class Stages:
     def _finish(self, centers: Centers, d_own, d_messages):
         nb = safe_padding(centers.neighborhood)
         _, pull_back = jax.vjp(lambda v: self._first(nb._replace(vectors=v)), nb.vectors)
-        return zero_padding(*pull_back((centers.weights, d_own, _own_rows(d_messages, centers))), nb.mask)
+        (d_vectors,) = pull_back((centers.weights, d_own, _own_rows(d_messages, centers)))
+        return zero_padding(d_vectors, nb.mask)
 
     def _layer_on(self, t: int, nb: Neighborhood, own, received):
         model = self._model_in(nb.vectors.dtype)

@@ -57,7 +57,7 @@ def _symmetrised(degrees: tuple[int, ...], tensor: Float[np.ndarray, "..."]) -> 
     same = [
         p for p in itertools.permutations(range(len(degrees))) if all(degrees[i] == degrees[j] for i, j in enumerate(p))
     ]
-    return sum(np.transpose(tensor, (*p, len(degrees))) for p in same) / len(same)
+    return np.mean([np.transpose(tensor, (*p, len(degrees))) for p in same], axis=0)
 
 
 def _sparse(degrees: tuple[int, ...], tensor: Float[np.ndarray, "..."]) -> dict[tuple[int, ...], np.ndarray]:

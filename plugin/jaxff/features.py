@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from jax_models.elements import ATOMIC_NUMBERS, element_indices
 from jax_models.errors import ConfigError, StructureError
+from jax_models.interfaces import Descriptor
 from jax_models.neighborhood import Neighborhood, bucket, neighborhood_of
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def describe(
     """
     import jax
 
-    structures = [structures] if hasattr(structures, "positions") else list(structures)
+    given: Any = structures
+    structures = [given] if hasattr(given, "positions") else list(given)
     if not structures:
         raise StructureError("there are no structures to describe")
     elements = _elements(structures, elements)
@@ -110,7 +112,7 @@ def build_for(
             f"{'cutoff' if cutoff is not None else 'r_cut'} is {given!r}; it must be a positive distance in Å"
         )
     reach = float(given)
-    kind = DESCRIPTORS.get(descriptor)
+    kind: Any = DESCRIPTORS.get(descriptor)
     if cutoff is None and hasattr(kind, "reference_settings"):
         reach, settings = kind.reference_settings(reach, settings)
     settings = {"name": descriptor, **settings}
@@ -164,7 +166,7 @@ def _elements(structures: Sequence[Atoms], elements: Sequence[str] | None) -> tu
 
 
 @eqx.filter_jit
-def _features(built: eqx.Module, neighborhood: Neighborhood) -> Float[Array, "N F"]:
+def _features(built: Descriptor, neighborhood: Neighborhood) -> Float[Array, "N F"]:
     # Compiled once for equal settings and shapes, however often `describe` is called.
     return built(neighborhood)
 

@@ -177,6 +177,8 @@ class ManyBody(_Potential):
     def _evaluate(self) -> None:
         library = self.library
         n_owned, n_all = library.setting("nlocal"), library.setting("nall")
+        from jaxff.lammps.pair_python.ghost_list import AtomError
+
         x, f = library.vectors("x", n_all), library.vectors("f", n_all)
         self._refuse_single_pairs(x, f)
         if self._evaluations == 0:
@@ -191,10 +193,8 @@ class ManyBody(_Potential):
         self._last = x.copy(), (f.copy() if f.any() else np.zeros((0, 3)))
         try:
             energies = self._list.evaluate(positions, species, n_owned, f, self.energy_unit / self.distance_unit)
-        except StructureError as error:
-            if hasattr(error, "atom"):
-                raise StructureError(f"atom {self._name(error.atom)}: {error}") from None
-            raise
+        except AtomError as error:
+            raise StructureError(f"atom {self._name(error.atom)}: {error}") from None
         self._energy = self.energy_unit * energies.sum()
         if self._evaluations == 0:
             self._own_distances = self.distance_unit * self._list.own_pair_distances(positions)
