@@ -4,9 +4,7 @@ BOHR = 0.529177210903
 """Å"""
 HARTREE = 27.211386245988
 """eV"""
-ELEMENTARY_CHARGE = 1.602176634e-19
-"""One eV in joules."""
-KCAL_PER_MOL = 23.060547830619026
-"""One eV in kcal/mol."""
+EV_IN_JOULE = 1.602176634e-19
+EV_IN_KCAL_PER_MOL = 23.060547830619026
 COULOMB = 14.399645
 """e^2 / (4 pi eps0) in eV Å, with the digits that LAMMPS has for it in metal units."""

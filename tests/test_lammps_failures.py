@@ -50,7 +50,7 @@ FAILURES = {
     "exception in the model": ("", r"RuntimeError: out of memory \(Python, "),
 }
 GATE = (("lost atom", 2), ("forces are not finite", 1), ("exception in the model", 2))
-"""What `.ci/run` runs of them: an error of LAMMPS, of the plugin, and an exception in Python that must stop all ranks."""
+"""What `.ci/run` runs of them: an error of LAMMPS, of the plugin, and an exception in Python that stops all ranks."""
 # The Python inside `lmp` starts as any other does: sitecustomize is where a test can reach it.
 BREAKS = """
 import os

@@ -23,8 +23,8 @@ from jax_models.basis.angular import real_coupling, spherical_harmonics
 from jax_models.basis.contraction import mix_channels, sum_neighbors
 from jax_models.basis.cutoff import polynomial_cutoff
 from jax_models.basis.directions import distances_and_directions
-from jax_models.basis.own_element import select_element
 from jax_models.basis.radial import chebyshev
+from jax_models.basis.species import element_masks, select_element
 from jax_models.errors import ConfigError
 from jax_models.neighborhood import Neighborhood
 
@@ -149,7 +149,7 @@ class ACE(eqx.Module):
         n_elements = self.radial_weights.shape[0]
         dtype = r.dtype
         if n_elements > 1:
-            kinds = [(neighborhood.neighbor_species == s).astype(dtype) for s in range(n_elements)]
+            kinds = element_masks(neighborhood.neighbor_species, n_elements, dtype)
             if self.densities is None:
                 weights = kinds
             else:

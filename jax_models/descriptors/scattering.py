@@ -40,7 +40,7 @@ class Scattering(eqx.Module):
     Order 0 is sum_k w_k^q. Order 1 is the integral of (s + e)^(q/2) - e^(q/2), s the sum over m of |rho * psi_nlm|^2:
     for e = 0 that is the integral of U^q, and e = d^2 rounds the modulus off below d, a part ``smoothing`` of the most
     that one atom gives, because the bare modulus has no derivative at its zeros and would need ever finer grids. Order
-    2 is the same of the first order's U, convolved with each wider scale. Empty space counts nothing.
+    2 is the same of the first order's U, convolved with each wider scale. Empty space adds nothing.
 
     Args:
         elements: chemical symbols.

@@ -20,6 +20,7 @@ from jax_models.basis.angular import spherical_harmonics
 from jax_models.basis.contraction import mix_channels, sum_neighbors
 from jax_models.basis.directions import distances_and_directions
 from jax_models.basis.radial import chebyshev
+from jax_models.basis.species import element_masks
 from jax_models.descriptors.soap_basis import radial_series, reach
 from jax_models.errors import ConfigError
 from jax_models.neighborhood import Neighborhood
@@ -174,7 +175,7 @@ class SOAP(eqx.Module):
         radial = chebyshev(jnp.minimum(r * (2.0 / self.cutoff), 2.0) - 1.0, series.shape[-1], weight)
         apart = self.elements if self.compression != "mu2" else 1
         if apart > 1:
-            kinds = [(neighborhood.neighbor_species == z).astype(dtype) for z in range(apart)]
+            kinds = element_masks(neighborhood.neighbor_species, apart, dtype)
             radial = [kind * value for kind in kinds for value in radial]
         harmonics = spherical_harmonics(*direction, self.l_max)
         stacks = jax.lax.optimization_barrier((jnp.stack(radial, 1), jnp.stack(harmonics, 1)))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jax_models.errors import ConfigError, StructureError
-from jax_models.units import BOHR, ELEMENTARY_CHARGE, HARTREE, KCAL_PER_MOL
+from jax_models.units import BOHR, EV_IN_JOULE, EV_IN_KCAL_PER_MOL, HARTREE
 from jaxff.lammps.failure import stops_lammps
 from jaxff.lammps.library import Library
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 UNITS = {
     "metal": (1.0, 1.0),
-    "real": (KCAL_PER_MOL, 1.0),
-    "si": (ELEMENTARY_CHARGE, 1.0e-10),
+    "real": (EV_IN_KCAL_PER_MOL, 1.0),
+    "si": (EV_IN_JOULE, 1.0e-10),
     "electron": (1.0 / HARTREE, 1.0 / BOHR),
 }
 """One eV and one Å in LAMMPS's unit styles; pair_jaxff.cpp has the same numbers."""
