@@ -1,4 +1,4 @@
-"""What the parts of a model offer each other: each registry holds classes that meet one of these interfaces."""
+"""What the parts of a model offer each other. Each registry holds classes that meet one of these interfaces."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class WholeCellDescriptor(Protocol):
 
     @property
     def reach(self) -> float:
-        """Å: as much empty space an isolated system needs."""
+        """Å: how much empty space an isolated system needs."""
         ...
 
     @property

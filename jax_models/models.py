@@ -55,7 +55,7 @@ class LocalModel(eqx.Module):
         return ((self.descriptor(neighborhood).T - mean[:, None]) * scale[:, None]).T
 
     def head(self) -> PyTree[Array]:
-        """The parameters that the energy is linear in; the rest is the trunk, which other heads may share."""
+        """The parameters in which the energy is linear. The others are the trunk, which other heads may share."""
         return self.readout.head()
 
     def energies(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
@@ -66,19 +66,19 @@ class LocalModel(eqx.Module):
 
 
 class PointDescriptor(eqx.Module):
-    """A descriptor on points that are no atoms: one network for all of them, whatever the elements around."""
+    """A descriptor on points that are not atoms. One network serves all of them, whatever elements are around."""
 
     points: ReferencePoints
     inner: Descriptor
 
     def at_point(self, environments: Neighborhood) -> Float[Array, "N F"]:
-        """Features of points. Only descriptors that count an atom at the centre are told that there is none."""
+        """Features of points. Descriptors that count an atom at the centre see from its species, -1, that there is none."""
         if not getattr(self.inner, "counts_center", False):
             environments = environments._replace(species=jnp.zeros_like(environments.species))
         return self.inner(environments)
 
     def __call__(self, neighborhood: Neighborhood) -> Float[Array, "N F"]:
-        """Mean over each atom's points: what the features are normalised by."""
+        """Mean over each atom's points, by which the features are normalised."""
 
         def weighted(environments, weights):
             return jnp.concatenate([self.at_point(environments), jnp.ones_like(weights)[:, None]], 1) * weights[:, None]
@@ -100,8 +100,8 @@ because structures differ far less than points do: GMP trained on 8 structures o
 class PointModel(LocalModel):
     """A local model that looks from reference points: the energies of atoms are weighted sums over their points.
 
-    Where the rows are points themselves (``centers`` "grid"), it gives the energy density there in eV/Å^3, less that
-    of empty space: vacuum costs nothing, and points that see no atom may be left out.
+    Where the rows are points themselves (``centers`` "grid"), it gives the energy density there in eV/Å^3. The density
+    of empty space is subtracted, so vacuum costs nothing, and points that see no atom may be left out.
     """
 
     descriptor: PointDescriptor
@@ -211,7 +211,7 @@ def _reference_points(architecture: dict[str, Any]) -> dict[str, Any]:
 
 
 def completed(architecture: dict[str, Any]) -> dict[str, Any]:
-    """``architecture`` with every default written out: what a file must hold, for defaults may change.
+    """``architecture`` with every default written out. Files hold this, because defaults may change.
 
     Example:
         >>> completed({"descriptor": {"name": "ace"}})["readout"]["name"]
@@ -237,8 +237,8 @@ def _with_defaults(registry: Mapping[str, Any], settings: dict[str, Any]) -> dic
 
 
 def build_descriptor(settings: dict[str, Any], elements: tuple[str, ...], cutoff: float, key: Array) -> Any:
-    """The descriptor of ``settings``, for ``elements``: most need only their number, those ``by_symbol`` which they
-    are."""
+    """The descriptor of ``settings`` for ``elements``. Most descriptors need only the number of elements; those with
+    ``by_symbol`` need their symbols."""
     given = elements if getattr(DESCRIPTORS.get(str(settings.get("name"))), "by_symbol", False) else len(elements)
     return construct(DESCRIPTORS, "descriptor", settings, given, cutoff, key=key)
 

@@ -1,7 +1,7 @@
 """Models of whole cells: the energy as a function of all positions and the cell, with no cutoff between atoms.
 
-Such a model has ``energy(positions, cell, species, mask, grid)``, ``grid_for(cell)`` and ``reach``; here is what
-surrounds it: a cell periodic along all three vectors for any structure, shapes padded to few sizes, and the
+Such a model has ``energy(positions, cell, species, mask, grid)``, ``grid_for(cell)`` and ``reach``. This file makes
+what it needs: a cell that is periodic along all three vectors for any structure, shapes padded to few sizes, and the
 derivatives.
 """
 
@@ -23,8 +23,8 @@ from jax_models.interfaces import Readout, WholeCellDescriptor
 from jax_models.neighborhood import bucket, check_finite
 
 GAP = 1.6
-"""Empty space along directions that are not periodic, in units of the widest wavelet's reach: there, both images' waves
-have fallen to 1e-2 of their peaks or less, and squares count."""
+"""Empty space along directions that are not periodic, in units of the widest wavelet's reach. In the middle of it the
+waves of both images have fallen to 1e-2 of their peaks or less, and only their squares count."""
 
 
 def enclosing_cell(
@@ -51,7 +51,7 @@ def enclosing_cell(
     lengths = np.linalg.norm(cell, axis=1)
     if not np.abs(np.linalg.det(cell)) > 1e-6 * np.prod(lengths):
         raise StructureError("the structure is periodic, but its cell has no volume")
-    # Longest first: what is one structure in another order of its vectors has one grid.
+    # Longest first: one structure has one grid, whatever the order of its cell vectors.
     return cell[np.argsort(-lengths, kind="stable")]
 
 
@@ -125,7 +125,7 @@ def energy_and_derivatives(
 
     zero = jnp.zeros((3, 3), positions.dtype)
     energy, (gradient, virial) = jax.value_and_grad(strained, argnums=(0, 1))(positions, zero)
-    # Exactly symmetric but for the grid's share.
+    # Only the grid makes it unsymmetric, by its error.
     return energy, gradient, 0.5 * (virial + virial.T)
 
 

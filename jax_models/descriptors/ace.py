@@ -1,8 +1,8 @@
 """Atomic cluster expansion with learned radial channels (Drautz, PRB 99, 014104; Darby et al., PRL 131, 028001).
 
 Density coefficients A[c, l, m] = sum_j R_c,l(r_ij; z_i, z_j) Y_lm(r_ij) are multiplied channel by channel and
-coupled to invariants: one A gives 2-body features, two 3-body, three 4-body. With as many learned channels as are
-wanted, products within a channel span the products across radial functions at a fraction of their number.
+coupled to invariants: one A gives 2-body features, two give 3-body and three 4-body features. With enough learned
+channels, products within a channel span the products across radial functions, and they are far fewer.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ class ACE(eqx.Module):
         if elements > MAX_DENSITIES:
             self.densities = jax.random.normal(key_density, (elements, n_densities)) / np.sqrt(n_densities)
         shape = (elements, l_max + 1, n_channels, n_densities * n_radial)
-        # Smooth functions first: what starts rough stays rough where there are no data, and costs accuracy there
-        # (mlearn Mo: a third of the test error in energy).
+        # Training starts from smooth functions. A function that starts rough stays rough where there are no data, and
+        # costs accuracy there (mlearn Mo: a third of the test error in energy).
         smooth = np.tile(1.0 / np.arange(1, n_radial + 1), n_densities)
         self.radial_weights = jax.random.normal(key_radial, shape) * (smooth / np.linalg.norm(smooth))
 
@@ -169,7 +169,7 @@ class ACE(eqx.Module):
         if n_elements > 1:
             per_element = mixed.reshape(len(degree), n_elements, self.n_channels, -1)
             mixed = select_element(per_element.swapaxes(0, 1), neighborhood.species)
-        # Taking a split apart transposes to one concatenation, indexing to a padded copy for each index.
+        # The transpose of a split is one concatenation; the transpose of indexing is a padded copy for each index.
         return [m.squeeze(0) for m in jnp.split(mixed, len(degree))]
 
 

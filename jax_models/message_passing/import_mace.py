@@ -197,7 +197,7 @@ def _by_degree(state: State, name: str, shapes: list[tuple[int, ...]]) -> list[n
 def _product_weights(
     state: State, name: str, order: int, highest: int, degree: int, l_max: int
 ) -> Float[np.ndarray, "S P C"]:
-    """mace-torch's weights of one order, times what its paths are in our basis."""
+    """mace-torch's weights of one order, written in our basis of products."""
     weights = state.get(f"{name}.weights_max" if order == highest else f"{name}.weights.{highest - 1 - order}")
     u = np.asarray(state.get(f"{name}.U_matrix_{order}"), float)
     u = u.reshape(2 * degree + 1, *[(l_max + 1) ** 2] * order, -1)
