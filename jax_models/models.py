@@ -72,7 +72,7 @@ class PointDescriptor(eqx.Module):
     inner: Descriptor
 
     def at_point(self, environments: Neighborhood) -> Float[Array, "N F"]:
-        """Features of points. A species of -1 tells descriptors that count the atom at the centre that there is none."""
+        """Features of points. A species of -1 tells descriptors that count an atom at the centre that there is none."""
         if not getattr(self.inner, "counts_center", False):
             environments = environments._replace(species=jnp.zeros_like(environments.species))
         return self.inner(environments)
