@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jax_models.derivatives import atomic_virials
+from jax_models.derivatives import atomic_virials, forces
 from jax_models.errors import StructureError
 from jax_models.neighborhood import bucket
 from jax_models.systems.evaluator import BlockSize, Evaluator, Workspace
@@ -61,10 +61,11 @@ class AtomsSystem(System):
             energies[rows] = block_energies[:n]
             # Component first, for the sums in double.
             self._gradient[:, rows] = gradient[:n, :width].transpose(2, 0, 1)
-        vectors, gradient = self._vectors, self._gradient
-        virial = vectors.reshape(3, -1) @ gradient.reshape(3, -1).T
-        by_atom = atomic_virials(vectors.transpose(1, 2, 0), gradient.transpose(1, 2, 0)) if virials else None
-        return Result(energies, self._forces(len(positions)), virial, by_atom)
+        # The same as derivatives.virial, which is slower for few atoms.
+        virial = self._vectors.reshape(3, -1) @ self._gradient.reshape(3, -1).T
+        vectors, gradient = self._vectors.transpose(1, 2, 0), self._gradient.transpose(1, 2, 0)
+        by_atom = atomic_virials(vectors, gradient) if virials else None
+        return Result(energies, forces(gradient, self.list.neighbors, len(positions)), virial, by_atom)
 
     def _results(self, positions: Float[np.ndarray, "N 3"]) -> Iterator[BlockResult]:
         """Rows, energies and gradient of each block."""
@@ -111,14 +112,6 @@ class AtomsSystem(System):
             raise StructureError(f"atoms {min(i, j)} and {max(i, j)} are at the same place; move or remove one of them")
         workspace.mask[:n, :width] = mask
         workspace.vectors[:n, :width] = vectors.transpose(1, 2, 0)
-
-    def _forces(self, n_atoms: int) -> Float[np.ndarray, "N 3"]:
-        """`jax_models.derivatives.forces` of a gradient whose components come first."""
-        forces = self._gradient.sum(axis=2).T
-        flat = self.list.neighbors.ravel()
-        for axis in range(3):
-            forces[:, axis] -= np.bincount(flat, weights=self._gradient[axis].ravel(), minlength=n_atoms)
-        return np.ascontiguousarray(forces)
 
     def _explain_not_finite(self, atom: int) -> str:
         distance2 = (self._vectors[:, atom] ** 2).sum(axis=0)

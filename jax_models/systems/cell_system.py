@@ -13,7 +13,7 @@ from jax_models.reference_points.grid_hysteresis import kept_counts
 from jax_models.systems.evaluator import local_devices
 from jax_models.systems.result import Result
 from jax_models.systems.system import ForceField, System, check_process
-from jax_models.whole_cell import Derivatives, Grid, enclosing_cell, evaluate_cell, padded
+from jax_models.whole_cell import Derivatives, GridSize, enclosing_cell, evaluate_cell, padded
 
 
 class CellEvaluator:
@@ -48,7 +48,7 @@ class CellEvaluator:
         positions: Float[np.ndarray, "N 3"],
         box: Float[np.ndarray, "3 3"],
         species: Int[np.ndarray, " N"],
-        grid: Grid,
+        grid: GridSize,
     ) -> Derivatives:
         """Energy (eV, without reference energies), forces and virial of one cell, periodic along all its vectors."""
         arguments = padded(positions, box, species, self.dtype)
@@ -71,7 +71,7 @@ class CellSystem(System):
     def __init__(self, evaluator: Any, skin: float = 0.0):
         super().__init__(evaluator.potential)
         self.evaluator: CellEvaluator = evaluator
-        self._grid: Grid | None = None
+        self._grid: GridSize | None = None
         self._species = np.zeros(0, np.int32)
 
     def _evaluate(
@@ -91,7 +91,7 @@ class CellSystem(System):
         found = self.evaluator.run(positions, box, species, self._grid_for(box))
         return Result(np.full(n, found.energy / n), found.forces, found.virial)
 
-    def _grid_for(self, box: Float[np.ndarray, "3 3"]) -> Grid:
+    def _grid_for(self, box: Float[np.ndarray, "3 3"]) -> GridSize:
         model: Any = self.potential.model
         lengths = np.linalg.norm(box, axis=1).tolist()
         self._grid = kept_counts(self._grid, model.grid_for(box), lengths, model.grid_spacing)

@@ -43,8 +43,8 @@ def check_process() -> None:
     elif _process_of_jax != os.getpid():
         raise JaxffError(
             "this process was forked after its parent had evaluated a potential, and JAX does not work in it. Start "
-            'processes afresh: multiprocessing.get_context("spawn") (or "forkserver"), or '
-            'multiprocessing.set_start_method("spawn") at the start of the program; or use no calculator before the fork'
+            'processes afresh, by multiprocessing.get_context("spawn") or multiprocessing.set_start_method("spawn"), '
+            "or use no calculator before the fork"
         )
 
 

@@ -58,7 +58,8 @@ def train_linear(
 
     Example:
         >>> architecture = {"descriptor": {"name": "soap"}}
-        >>> train_linear(read_structures("Si_train.xyz.xz"), architecture, 5.0).potential.save("si.jaxff")  # doctest: +SKIP
+        >>> structures = read_structures("Si_train.xyz.xz")  # doctest: +SKIP
+        >>> train_linear(structures, architecture, 5.0).potential.save("si.jaxff")  # doctest: +SKIP
     """
     settings = settings or Settings()
     problem = pose(structures, architecture, cutoff, settings)
