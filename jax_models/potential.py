@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from jax_models import model_file
 from jax_models.contract import Contract
-from jax_models.errors import StructureError
+from jax_models.elements import element_indices
 from jax_models.exported import exported_model
 from jax_models.neighborhood import Neighborhood
 from jax_models.precision import model_in
@@ -76,19 +76,13 @@ class Potential:
         """Compiled functions by precision, kept from one evaluation to the next."""
         return {}
 
-    def species_of(self, symbols: list[str]) -> np.ndarray:
+    def species_of(self, symbols: Sequence[str]) -> np.ndarray:
         """Indices of chemical symbols in this potential's element list.
 
         Raises:
             StructureError: an element this potential does not know.
         """
-        index = {e: n for n, e in enumerate(self.elements)}
-        unknown = sorted(set(symbols) - set(index))
-        if unknown:
-            raise StructureError(
-                f"the potential has no parameters for {', '.join(unknown)}; it knows {', '.join(self.elements)}"
-            )
-        return np.array([index[s] for s in symbols], np.int32)
+        return element_indices(symbols, self.elements)
 
     def evaluate(self, positions, cell, periodic, symbols: list[str], double: bool = True) -> dict[str, Any]:
         """Energy, forces, virial and per-atom values of one structure, by a `System` of its own.
