@@ -1,7 +1,7 @@
 """How many points a grid keeps while its cell changes: a change of the number is a small step in the energy.
 
-A relaxation or a finite strain must not meet that step because a length crossed a multiple of the spacing. The number is
-a property of one system: whoever follows a system keeps its counts, and shares them with nobody.
+A relaxation or a finite strain must not meet that step because a length crossed a multiple of the spacing. The
+number is a property of one system: whoever follows a system keeps its counts, and shares them with nobody.
 """
 
 from __future__ import annotations

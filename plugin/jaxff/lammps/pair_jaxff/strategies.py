@@ -1,0 +1,164 @@
+"""How C++ evaluates a potential: what it declares, and what C++ calls then.
+
+`strategy_for` is the one place that maps a potential to a strategy. Each open potential has a strategy of its own, with
+its own workspaces and grid, and shares compiled functions with those opened from the same file: what one simulation
+evaluates does not depend on another.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jax_models.errors import ConfigError
+from jax_models.neighborhood import bucket
+from jax_models.reference_points.grid_hysteresis import kept_counts
+from jax_models.reference_points.grid_list import grid_steps
+from jaxff.lammps.pair_jaxff import abi
+from jaxff.lammps.pair_jaxff.layered_run import LayeredRun
+
+if TYPE_CHECKING:
+    from jax_models import Potential
+    from jaxff.systems.evaluator import Evaluator, Workspace
+
+
+class Blocks:
+    """One block of atoms after another.
+
+    Attributes:
+        code: the strategy's number in abi.h.
+        message_columns: numbers that an atom sends at most before a layer.
+    """
+
+    code = abi.LOCAL
+    rows = "atoms"
+    message_columns = 0
+
+    def __init__(self, evaluator: Evaluator):
+        self.evaluator = copy.copy(evaluator)  # shares the compiled function, and sizes its own blocks
+        self._workspaces: list[Workspace] = []
+        self._index: dict[tuple[int, int], int] = {}
+
+    @property
+    def potential(self) -> Potential:
+        return self.evaluator.potential
+
+    @property
+    def reach(self) -> str:
+        """For the banner: how far the potential sees."""
+        return f"cutoff {self.potential.cutoff:g} Å"
+
+    @property
+    def extent(self) -> str:
+        """For the banner: what is evaluated at a time."""
+        return f"blocks of up to {self.evaluator.largest_block} {self.rows}"
+
+    @property
+    def compilations(self) -> int:
+        return self.evaluator.compilations
+
+    def block_rows(self, n_centers: int) -> int:
+        return self.evaluator.block_size(n_centers)
+
+    def workspace(self, rows: int, n_neighbors: int) -> tuple[int, Workspace]:
+        """The workspace for ``rows`` rows with up to ``n_neighbors`` neighbours, and its number."""
+        key = rows, bucket(max(n_neighbors, 1), 4)
+        if key not in self._index:
+            self._index[key] = len(self._workspaces)
+            self._workspaces.append(self.evaluator.new_workspace(*key))
+        return self._index[key], self._workspaces[self._index[key]]
+
+    def evaluate(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Energies [B] and dE/dvectors [B, K, 3] of a workspace that C++ has filled."""
+        return self.evaluator.evaluate(self._workspaces[index])
+
+
+class Grid(Blocks):
+    """One block of grid points after another; the number of points is this simulation's, kept while it suits."""
+
+    code = abi.GRID
+    rows = "points"
+
+    def __init__(self, evaluator: Evaluator):
+        super().__init__(evaluator)
+        self._counts: Sequence[int] | None = None
+
+    @property
+    def reach(self) -> str:
+        return f"{super().reach}, a grid of {self.potential.contract.spacing:g} Å"
+
+    def grid(self, cell: np.ndarray, periodic: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors between points (Å, rows) and numbers of points along the cell vectors."""
+        spacing = self.potential.contract.spacing
+        _, fresh = grid_steps(cell, periodic, spacing)
+        self._counts = kept_counts(self._counts, fresh, np.linalg.norm(cell, axis=1), spacing)
+        return grid_steps(cell, periodic, spacing, np.array(self._counts))
+
+
+class Layers(Blocks):
+    """Blocks of atoms layer by layer, with messages exchanged in between."""
+
+    code = abi.LAYERS
+
+    def __init__(self, evaluator: Evaluator):
+        super().__init__(evaluator)
+        self.message_columns = max(self.evaluator.message_widths, default=0)
+        self.run = LayeredRun(self.evaluator)
+
+
+class WholeCell:
+    """All atoms at once."""
+
+    code = abi.CELL
+    message_columns = 0
+    reach = ""
+    extent = "the whole cell at once"
+
+    def __init__(self, evaluator: Any):
+        from jaxff.systems.cell_system import WholeCellEvaluator
+
+        # Keeps its grid from structure to structure: one evaluator for each simulation.
+        precision = "double" if evaluator.dtype is np.float64 else "single"
+        self.evaluator = WholeCellEvaluator(evaluator.potential, precision, evaluator.device)
+
+    @property
+    def potential(self) -> Potential:
+        return self.evaluator.potential
+
+    @property
+    def compilations(self) -> int:
+        return self.evaluator.compilations
+
+    def evaluate_cell(self, positions, cell, periodic, species) -> dict[str, Any]:
+        """``energy`` (eV, without reference energies), ``forces[N, 3]`` and ``virial[3, 3]`` = dE/dstrain."""
+        return self.evaluator.evaluate(positions, cell, periodic, species)
+
+
+Strategy = Blocks | Grid | Layers | WholeCell
+STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
+    ("local", "atoms"): Blocks,
+    ("local", "grid"): Grid,
+    ("message_passing", "atoms"): Layers,
+    ("global", "atoms"): WholeCell,
+}
+"""By kind and centers of a contract."""
+
+
+def strategy_for(evaluator: Any, path: str) -> Strategy:
+    """A strategy of its own for one ``pair_coeff`` line.
+
+    Raises:
+        ConfigError: pair_style jaxff cannot evaluate such a potential.
+    """
+    contract = evaluator.potential.contract
+    found = STRATEGIES.get((contract.kind, contract.centers))
+    if found is None:
+        known = ", ".join(f"{kind} seen from {centers}" for kind, centers in STRATEGIES)
+        raise ConfigError(
+            f"{path} is {contract.kind} and seen from {contract.centers}, which pair_style jaxff cannot evaluate; "
+            f"it knows {known}"
+        )
+    return found(evaluator)
