@@ -194,12 +194,8 @@ void PairJaxff::open_model(const std::string &name)
 
 void PairJaxff::tell_needs()
 {
-  if (!model.needs[0]) return;
-  const std::string text = fmt::format("pair_style jaxff: {} {}", file, model.needs);
-  if (force->pair != this)
-    report(text);
-  else if (comm->me == 0)
-    error->warning(FLERR, text);
+  if (model.needs[0])
+    report(fmt::format("{}pair_style jaxff: {} {}", force->pair == this ? "WARNING: " : "", file, model.needs));
 }
 
 // Until a potential is open again, LAMMPS says that pair_coeff is missing.
