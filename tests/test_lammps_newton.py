@@ -124,13 +124,13 @@ def last_rows(output: str) -> dict[str, dict[str, float]]:
 @pytest.mark.parametrize("flags", FLAGS, ids=" ".join)
 def test_newton_changes_nothing(folder, rows, flags, pair, style, ranks):
     ours = rows(ranks)[case_of("ours", pair, style, flags, ranks)]
-    both = rows(1)[case_of("ours", pair, style, ("on", "on"), 1)]
+    both = rows(ranks)[case_of("ours", pair, style, ("on", "on"), ranks)]
     theirs = rows(ranks)[case_of("theirs", pair, style, ("on", "on"), ranks)]
     atoms, both_atoms, their_atoms = (
         np.loadtxt(folder / f"{case}.dump", skiprows=9)
         for case in (
             case_of("ours", pair, style, flags, ranks),
-            case_of("ours", pair, style, ("on", "on"), 1),
+            case_of("ours", pair, style, ("on", "on"), ranks),
             case_of("theirs", pair, style, ("on", "on"), ranks),
         )
     )
