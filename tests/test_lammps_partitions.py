@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lammps_runs import run_lammps
+from lammps_runs import run_lammps, write_data
 from potentials_from_functions import SW_CUTOFF, stillinger_weber
+from strategy_potentials import save_potentials
+from test_lammps import random_positions
 
 from jax_models import Potential
 
@@ -69,3 +71,49 @@ def test_one_partition_without_us(folder):
     script = "variable w world one two\n" + CRYSTAL + pairs + RUN.format(temperature=300, name="$w")
     run_lammps(script, folder, 2, options=["-partition", "2x1"])
     compare(folder, "two", "one")
+
+
+MODEL = "mass * 20.0\npair_style jaxff precision double\npair_coeff * * ${m}.jaxff Si O\n"
+COMMANDS = (
+    "variable m {kind} {models}\nunits metal\natom_modify map array\nread_data start.data\n"
+    + MODEL
+    + """
+run 0 post no
+fix 1 all box/relax iso 0.0 vmax 0.001
+minimize 0 1e-3 4 20
+unfix 1
+change_box all x scale 1.01 remap
+group last id 29 30
+delete_atoms group last
+reset_atoms id
+fix 1 all nve
+timestep 0.0005
+run 2
+write_restart ${m}.{name}.restart
+clear
+read_restart ${m}.{name}.restart
+"""
+    + MODEL
+    + """
+fix 1 all nve
+run 2
+write_dump all custom {name}.${m}.dump id x y z fx fy fz modify sort id format float %.17g
+"""
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("models", [("layers", "cell"), ("local", "grid")], ids=" ".join)
+def test_a_partition_does_what_it_does_alone(tmp_path, models):
+    """Minimisation with the box, a changed box, atoms that go, a restart: two kinds of potentials side by side."""
+    save_potentials(tmp_path)
+    cell = np.diag([9.0, 10.0, 11.0])
+    write_data(tmp_path / "start.data", random_positions(cell, 30, 1.7, 0), cell, np.arange(30) % 2 + 1, 2)
+
+    def script(kind: str, names: tuple[str, ...], name: str) -> str:
+        return COMMANDS.replace("{kind}", kind).replace("{models}", " ".join(names)).replace("{name}", name)
+
+    run_lammps(script("world", models, "together"), tmp_path, 2, options=["-partition", "2x1"])
+    for model in models:
+        run_lammps(script("index", (model,), "alone"), tmp_path)
+        compare(tmp_path, f"together.{model}", f"alone.{model}")
