@@ -73,6 +73,30 @@ def test_one_partition_without_us(folder):
     compare(folder, "two", "one")
 
 
+# The Python inside `lmp` starts as any other does: sitecustomize is where a test can look over its shoulder.
+TRACE = """
+from jaxff.lammps.pair_jaxff import bridge
+
+chosen = bridge.device_of_rank
+
+def traced(name, rank_on_node):
+    open(f"rank.{rank_on_node}", "a").close()
+    return chosen(name, rank_on_node)
+
+bridge.device_of_rank = traced
+"""
+
+
+@pytest.mark.parametrize("partition", ["4x1", "2x2", "1x4"])
+def test_ranks_of_all_partitions_take_turns_at_the_devices(folder, tmp_path, partition, monkeypatch):
+    (tmp_path / "python").mkdir()
+    (tmp_path / "python" / "sitecustomize.py").write_text(TRACE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "python"))
+    script = CRYSTAL + OURS.replace("sw.jaxff", str(folder / "sw.jaxff")) + "\n"
+    run_lammps(script, tmp_path, 4, options=["-partition", partition])
+    assert sorted(path.name for path in tmp_path.glob("rank.*")) == [f"rank.{n}" for n in range(4)]
+
+
 MODEL = "mass * 20.0\npair_style jaxff precision double\npair_coeff * * ${m}.jaxff Si O\n"
 COMMANDS = (
     "variable m {kind} {models}\nunits metal\natom_modify map array\nread_data start.data\n"

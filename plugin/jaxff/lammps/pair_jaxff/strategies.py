@@ -8,7 +8,6 @@ evaluates does not depend on another.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,7 +83,7 @@ class Grid(Blocks):
 
     def __init__(self, evaluator: Evaluator):
         super().__init__(evaluator)
-        self._counts: Sequence[int] | None = None
+        self._counts: tuple[int, ...] | None = None
 
     @property
     def reach(self) -> str:
@@ -93,8 +92,10 @@ class Grid(Blocks):
     def grid(self, cell: np.ndarray, periodic: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Vectors between points (Å, rows) and numbers of points along the cell vectors."""
         spacing = self.potential.contract.spacing
-        _, fresh = grid_steps(cell, periodic, spacing)
+        steps, fresh = grid_steps(cell, periodic, spacing)
         self._counts = kept_counts(self._counts, fresh, np.linalg.norm(cell, axis=1), spacing)
+        if self._counts == tuple(fresh):
+            return steps, fresh
         return grid_steps(cell, periodic, spacing, np.array(self._counts))
 
 
