@@ -41,8 +41,8 @@ thermo_modify lost error
 {commands}
 run 0
 write_dump all custom {case}.{side}.dump id type x y z fx fy fz modify sort id format float %.17g
-print '{{"energy": $(pe:%.17g), "atoms": $(atoms), "created": ${{created}}, &
-"stress": [$(pxx:%.17g), $(pyy:%.17g), $(pzz:%.17g), $(pxy:%.17g), $(pxz:%.17g), $(pyz:%.17g)], &
+print '{{"energy": $(pe:%.17g), "atoms": $(atoms), "created": ${{created}}, "stress": [$(pxx:%.17g), $(pyy:%.17g), &
+$(pzz:%.17g), $(pxy:%.17g), $(pxz:%.17g), $(pyz:%.17g)], &
 "box": [$(lx:%.17g), $(ly:%.17g), $(lz:%.17g), $(xy:%.17g), $(xz:%.17g), $(yz:%.17g)]}}' &
 file {case}.{side}.json
 """
@@ -69,8 +69,8 @@ region slab block 0 2 0 2 1 2.9
 create_box 1 box
 create_atoms 1 region slab"""
 TINY = "lattice diamond 5.43\nregion box block 0 1 0 1 0 1\ncreate_box 1 box\ncreate_atoms 1 box"
-PRIMITIVE = """lattice custom 5.43 a1 0 0.5 0.5 a2 0.5 0 0.5 a3 0.5 0.5 0 &
-    basis 0 0 0 basis 0.25 0.25 0.25 triclinic/general
+PRIMITIVE = """lattice custom 5.43 a1 0 0.5 0.5 a2 0.5 0 0.5 a3 0.5 0.5 0 basis 0 0 0 basis 0.25 0.25 0.25 &
+triclinic/general
 create_box 1 NULL 0 1 0 1 0 1
 create_atoms 1 box"""
 BONDS = "bond_style harmonic\natom_modify map array"

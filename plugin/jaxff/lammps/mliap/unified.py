@@ -21,7 +21,7 @@ import numpy as np
 
 from jax_models.errors import ConfigError, ModelFileError, StructureError
 from jaxff.lammps.failure import stops_lammps
-from jaxff.lammps.overlay import overlay_note
+from jaxff.lammps.overlay import print_overlay
 
 
 def export_mliap(
@@ -94,9 +94,7 @@ class Unified:
         evaluator, _ = open_evaluator(str(path), precision, device, threads=0, ranks_on_node=1)
         contract = evaluator.potential.contract
         contract.refuse_unless({"neighbors", "teacher"}, "pair_style mliap", str(path))
-        overlay = overlay_note(contract, str(path))
-        if overlay:
-            print(overlay, flush=True)
+        print_overlay(str(path), contract)
         self.interface = None
         self.element_types = list(contract.elements)
         self.ndescriptors = 1

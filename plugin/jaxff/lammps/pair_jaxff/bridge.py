@@ -12,119 +12,51 @@ import itertools
 import os
 import traceback
 from collections.abc import Callable
-from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_int32, c_int64, c_void_p
 from typing import TYPE_CHECKING, Any
 
 from jax_models.errors import JaxffError
+from jaxff.lammps.pair_jaxff import abi
 
 if TYPE_CHECKING:
     import jax
 
     from jax_models.systems.evaluator import Evaluator, Workspace
-
-ABI = 4
-"""Raised together with JAXFF_ABI in abi.h."""
-
-
-class Settings(Structure):
-    _fields_ = [
-        ("file", c_char_p), ("precision", c_char_p), ("device", c_char_p), ("threads", c_int32),
-        ("ranks", c_int32), ("ranks_on_node", c_int32), ("rank_on_node", c_int32),
-    ]  # fmt: skip
-
-
-class Model(Structure):
-    _fields_ = [
-        ("handle", c_int64), ("cutoff", c_double), ("n_elements", c_int32), ("real_bytes", c_int32), ("elements", c_char_p),
-        ("reference_energies", c_void_p), ("banner", c_char_p), ("citation", c_char_p), ("layers", c_int32),
-        ("message_columns", c_int32), ("whole_cell", c_int32), ("spacing", c_double),
-    ]  # fmt: skip
-
-
-class WorkspacePointers(Structure):
-    _fields_ = [
-        ("index", c_int32), ("width", c_int32), ("vectors", c_void_p), ("species", c_void_p),
-        ("neighbor_species", c_void_p), ("mask", c_void_p), ("neighbors", c_void_p), ("centers", c_void_p),
-        ("weights", c_void_p),
-    ]  # fmt: skip
-
-
-class Result(Structure):
-    _fields_ = [("energies", c_void_p), ("gradient", c_void_p), ("compilations", c_int32)]
-
-
-class ExchangePointers(Structure):
-    _fields_ = [("kind", c_int32), ("columns", c_int32), ("array", c_void_p)]
-
-
-class Cell(Structure):
-    _fields_ = [
-        ("n", c_int64), ("positions", POINTER(c_double)), ("species", POINTER(c_int32)), ("vectors", c_double * 9),
-        ("periodic", c_int32 * 3),
-    ]  # fmt: skip
-
-
-class CellResult(Structure):
-    _fields_ = [("energy", c_double), ("virial", c_double * 6), ("forces", c_void_p), ("compilations", c_int32)]
-
-
-OPEN = CFUNCTYPE(c_int32, POINTER(Settings), POINTER(Model))
-BLOCK_ROWS = CFUNCTYPE(c_int32, c_int64, c_int64, POINTER(c_int32))
-WORKSPACE = CFUNCTYPE(c_int32, c_int64, c_int32, c_int32, POINTER(WorkspacePointers))
-EVALUATE = CFUNCTYPE(c_int32, c_int64, c_int32, POINTER(Result))
-BLOCK = CFUNCTYPE(c_int32, c_int64, c_int32, c_int32, c_int32, POINTER(WorkspacePointers))
-START = CFUNCTYPE(c_int32, c_int64, c_int32, c_int64, POINTER(c_int32))
-ADVANCE = CFUNCTYPE(c_int32, c_int64, POINTER(ExchangePointers))
-RESULT = CFUNCTYPE(c_int32, c_int64, c_int32, POINTER(Result))
-CLOSE = CFUNCTYPE(c_int32, c_int64)
-CELL = CFUNCTYPE(c_int32, c_int64, POINTER(Cell), POINTER(CellResult))
-GRID = CFUNCTYPE(c_int32, c_int64, POINTER(c_double), POINTER(c_int32), POINTER(c_double), POINTER(c_int32))
-
-
-class Table(Structure):
-    _fields_ = [
-        ("alive", c_int32), ("error", c_char_p), ("open", OPEN), ("block_rows", BLOCK_ROWS), ("workspace", WORKSPACE),
-        ("evaluate", EVALUATE), ("block", BLOCK), ("start", START), ("advance", ADVANCE), ("result", RESULT), ("close", CLOSE),
-        ("cell", CELL), ("grid", GRID),
-    ]  # fmt: skip
+    from jaxff.lammps.pair_jaxff.strategies import Strategy
 
 
 class OpenModel:
-    """One ``pair_coeff`` line: the evaluator, and what C++ holds pointers to."""
+    """One ``pair_coeff`` line: the strategy, and what C++ holds pointers to."""
 
-    def __init__(self, evaluator: Evaluator, banner: str):
+    def __init__(self, strategy: Strategy, banner: str, needs: str):
         import numpy as np
 
-        from jax_models.systems import system_for
-        from jax_models.systems.evaluator import BlockSize
-        from jaxff.lammps.pair_jaxff.layered_run import LayeredRun
-
-        potential = evaluator.potential
-        self.evaluator = evaluator
-        self.workspaces: list[Workspace] = []
+        potential = strategy.potential
+        self.strategy = strategy
         self.results: tuple = ()
-        self.layered = LayeredRun(evaluator) if potential.contract.system == "layers" else None
-        self.block_size = BlockSize(evaluator)
-        self.system = system_for(potential, evaluator=evaluator)
-        self.by_shape: dict[tuple[int, int], Workspace] = {}
         self.reference_energies = np.ascontiguousarray(potential.reference_energies, float)
         self.elements = " ".join(potential.elements).encode()
-        self.banner = banner.encode()
+        self.banner, self.needs = banner.encode(), needs.encode()
         self.citation = potential.contract.citation.encode()
 
-    def describe(self, model: Model) -> None:
-        potential = self.evaluator.potential
+    def describe(self, model: abi.Model) -> None:
+        potential = self.strategy.potential
         model.cutoff = potential.cutoff
         model.n_elements = len(potential.elements)
-        model.real_bytes = self.evaluator.dtype().itemsize
+        model.real_bytes = self.strategy.evaluator.dtype().itemsize
         model.elements = self.elements
         model.reference_energies = self.reference_energies.ctypes.data
         model.banner = self.banner
         model.citation = self.citation
-        model.layers = potential.contract.layers if self.layered else 0
-        model.whole_cell = potential.contract.kind == "global"
-        model.message_columns = max(self.evaluator.message_widths, default=0) if self.layered else 0
-        model.spacing = potential.contract.spacing
+        model.needs = self.needs
+        model.strategy = self.strategy.code
+        model.layers = potential.contract.layers
+        model.message_columns = self.strategy.message_columns
+
+    def point_to(self, result: abi.Result, energies: Any, gradient: Any) -> None:
+        self.results = energies, gradient  # C++ reads them until the next call
+        result.energies = energies.__array_interface__["data"][0]
+        result.gradient = gradient.__array_interface__["data"][0]
+        result.compilations = self.strategy.compilations
 
 
 _models: dict[int, OpenModel] = {}
@@ -134,15 +66,15 @@ _recent: dict[tuple, Evaluator] = {}
 MOST_RECENT = 4
 
 
-def install(address: int, abi: int) -> None:
+def install(address: int, version: int) -> None:
     """Write the address of the function table to ``address``, a pointer of the plugin's.
 
     Raises:
         RuntimeError: the plugin was built from another version of jaxff.
     """
-    if abi != ABI:
+    if version != abi.ABI:
         raise RuntimeError(
-            f"jaxffplugin.so speaks version {abi} of the interface, this jaxff {ABI}; install jaxff again"
+            f"jaxffplugin.so speaks version {version} of the interface, this jaxff {abi.ABI}; install jaxff again"
         )
     ctypes.c_void_p.from_address(address).value = ctypes.addressof(_table)
 
@@ -174,19 +106,15 @@ def _open(settings_pointer: Any, model_pointer: Any) -> None:
     path, precision, device = (value.decode() for value in (settings.file, settings.precision, settings.device))
     ranks = settings.rank_on_node, settings.ranks_on_node
     evaluator, threads = open_evaluator(path, precision, device, settings.threads, *ranks)
-    contract = evaluator.potential.contract
+    from jaxff.lammps.overlay import overlay_line
+    from jaxff.lammps.pair_jaxff.banner import banner
+    from jaxff.lammps.pair_jaxff.strategies import strategy_for
+
+    strategy = strategy_for(evaluator)
+    needs = overlay_line(path, strategy.potential.contract)
     handle = next(_handles)
-    rows = "points" if contract.spacing else "atoms"
-    extent = (
-        "the whole cell at once" if contract.kind == "global" else f"blocks of up to {evaluator.largest_block} {rows}"
-    )
-    reach = "" if contract.kind == "global" else f", cutoff {contract.cutoff:g} Å"
-    grid = f", a grid of {contract.spacing:g} Å" if contract.spacing else ""
-    banner = (
-        f"pair_style jaxff: {path}: {' '.join(contract.elements)}{reach}{grid}, {precision} precision, "
-        f"on {device_name(evaluator.device)}, {threads} thread{'s' if threads > 1 else ''} a rank, {extent}"
-    )
-    _models[handle] = OpenModel(evaluator, banner)
+    text = banner(path, strategy, precision, evaluator.device, threads)
+    _models[handle] = OpenModel(strategy, text, needs)
     _models[handle].describe(model)
     model.handle = handle
 
@@ -226,31 +154,16 @@ def device_of_rank(name: str, rank_on_node: int) -> jax.Device:
     return devices[rank_on_node % len(devices)]
 
 
-def device_name(device: Any) -> str:
-    """E.g. "CPU" or "NVIDIA H200 (gpu 0)"."""
-    return "CPU" if device.platform == "cpu" else f"{device.device_kind} ({device.platform} {device.id})"
-
-
 def _block_rows(handle: int, n_centers: int, rows: Any) -> None:
-    rows[0] = _models[handle].block_size(n_centers)
+    rows[0] = _models[handle].strategy.block_rows(n_centers)
 
 
 def _workspace(handle: int, rows: int, n_neighbors: int, pointers: Any) -> None:
-    model = _models[handle]
-    from jax_models.neighborhood import bucket
-
-    shape = rows, bucket(max(n_neighbors, 1))
-    if shape not in model.by_shape:
-        model.by_shape[shape] = model.evaluator.new_workspace(*shape)
-    workspace = model.by_shape[shape]
-    known = [n for n, other in enumerate(model.workspaces) if other is workspace]
-    if not known:
-        model.workspaces.append(workspace)
-        known = [len(model.workspaces) - 1]
-    _point(pointers.contents, known[0], workspace, ("vectors", "species", "neighbor_species", "mask"))
+    index, workspace = _models[handle].strategy.workspace(rows, n_neighbors)
+    _point(pointers.contents, index, workspace, ("vectors", "species", "neighbor_species", "mask"))
 
 
-def _point(pointers: WorkspacePointers, index: int, workspace: Workspace, names: tuple[str, ...]) -> None:
+def _point(pointers: abi.WorkspacePointers, index: int, workspace: Workspace, names: tuple[str, ...]) -> None:
     pointers.index = index
     pointers.width = workspace.mask.shape[1]
     for name in names:
@@ -259,41 +172,34 @@ def _point(pointers: WorkspacePointers, index: int, workspace: Workspace, names:
 
 def _evaluate(handle: int, index: int, result_pointer: Any) -> None:
     model = _models[handle]
-    model.results = model.evaluator.run(model.workspaces[index])
-    _point_to_result(result_pointer.contents, model)
-
-
-def _point_to_result(result: Result, model: OpenModel) -> None:
-    energies, gradient = model.results
-    result.energies = energies.__array_interface__["data"][0]
-    result.gradient = gradient.__array_interface__["data"][0]
-    result.compilations = model.evaluator.compilations
+    model.point_to(result_pointer.contents, *model.strategy.evaluate(index))
 
 
 def _block(handle: int, number: int, rows: int, n_neighbors: int, pointers: Any) -> None:
-    workspace = _models[handle].layered.block(number, rows, n_neighbors)
+    workspace = _models[handle].strategy.run.block(number, rows, n_neighbors)
     names = ("vectors", "species", "neighbor_species", "mask", "neighbors", "centers", "weights")
     _point(pointers.contents, number, workspace, names)
 
 
 def _start(handle: int, n_blocks: int, n_atoms: int, needed: Any) -> None:
-    model = _models[handle]
-    model.layered.start(n_blocks, n_atoms, needed[: model.evaluator.potential.contract.layers])
+    strategy = _models[handle].strategy
+    strategy.run.start(n_blocks, n_atoms, needed[: strategy.potential.contract.layers])
 
 
 def _advance(handle: int, pointers: Any) -> None:
-    exchange = _models[handle].layered.advance()
+    exchange = _models[handle].strategy.run.advance()
     result = pointers.contents
-    result.kind = 0 if exchange is None else 1 if exchange.forward else 2
-    if exchange is not None:
-        result.columns = exchange.array.shape[1]
-        result.array = exchange.array.ctypes.data
+    if exchange is None:
+        result.kind = abi.FINISHED
+        return
+    result.kind = abi.FORWARD if exchange.forward else abi.REVERSE
+    result.columns = exchange.array.shape[1]
+    result.array = exchange.array.ctypes.data
 
 
 def _result(handle: int, number: int, result_pointer: Any) -> None:
     model = _models[handle]
-    model.results = model.layered.results[number]
-    _point_to_result(result_pointer.contents, model)
+    model.point_to(result_pointer.contents, *model.strategy.run.results[number])
 
 
 def _cell(handle: int, cell_pointer: Any, result_pointer: Any) -> None:
@@ -303,22 +209,22 @@ def _cell(handle: int, cell_pointer: Any, result_pointer: Any) -> None:
     n = cell.n
     positions = np.ctypeslib.as_array(cell.positions, (n, 3)) if n else np.zeros((0, 3))
     species = np.ctypeslib.as_array(cell.species, (n,)) if n else np.zeros(0, np.int32)
-    found = model.system.evaluate(positions, np.reshape(cell.vectors, (3, 3)), np.array(cell.periodic, bool), species)
+    vectors, periodic = np.reshape(cell.vectors, (3, 3)), np.array(cell.periodic, bool)
+    found = model.strategy.evaluate_cell(positions, vectors, periodic, species)
     virial = found.virial
-    result.energy = found.energy - model.evaluator.potential.reference_energies[species].sum()
+    # C++ adds the reference energies, atom by atom.
+    result.energy = found.energy - model.strategy.potential.reference_energies[species].sum()
     result.virial[:] = [virial[a, b] for a, b in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))]
     model.results = (np.ascontiguousarray(found.forces),)
     result.forces = model.results[0].ctypes.data
-    result.compilations = model.evaluator.compilations
+    result.compilations = model.strategy.compilations
 
 
 def _grid(handle: int, cell: Any, periodic: Any, steps: Any, counts: Any) -> None:
     import numpy as np
 
-    from jax_models.reference_points.grid_list import grid_steps
-
-    spacing = _models[handle].evaluator.potential.contract.spacing
-    found, number = grid_steps(np.array(cell[:9]).reshape(3, 3), np.array(periodic[:3], bool), spacing)
+    vectors, is_periodic = np.array(cell[:9]).reshape(3, 3), np.array(periodic[:3], bool)
+    found, number = _models[handle].strategy.grid(vectors, is_periodic)
     np.ctypeslib.as_array(steps, (3, 3))[:], np.ctypeslib.as_array(counts, (3,))[:] = found, number
 
 
@@ -326,11 +232,13 @@ def _close(handle: int) -> None:
     _models.pop(handle, None)
 
 
-_table = Table(
-    1, b"", OPEN(_guarded(_open)), BLOCK_ROWS(_guarded(_block_rows)), WORKSPACE(_guarded(_workspace)),
-    EVALUATE(_guarded(_evaluate)), BLOCK(_guarded(_block)), START(_guarded(_start)), ADVANCE(_guarded(_advance)),
-    RESULT(_guarded(_result)), CLOSE(_guarded(_close)), CELL(_guarded(_cell)), GRID(_guarded(_grid)),
-)  # fmt: skip
+_FUNCTIONS = {
+    "open": _open, "block_rows": _block_rows, "workspace": _workspace, "evaluate": _evaluate, "block": _block,
+    "start": _start, "advance": _advance, "result": _result, "close": _close, "cell": _cell, "grid": _grid,
+}  # fmt: skip
+_table = abi.Table(alive=1, error=b"")
+for _name, _type in abi.Table._fields_[2:]:
+    setattr(_table, _name, _type(_guarded(_FUNCTIONS[_name])))
 # C++ reads the table until the process ends, later than Python frees its objects.
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_table))
 

@@ -21,7 +21,7 @@ from jax_models.errors import ConfigError, StructureError
 from jax_models.units import BOHR, EV_IN_JOULE, EV_IN_KCAL_PER_MOL, HARTREE
 from jaxff.lammps.failure import stops_lammps
 from jaxff.lammps.library import Library
-from jaxff.lammps.overlay import overlay_note
+from jaxff.lammps.overlay import print_overlay
 
 if TYPE_CHECKING:
     from jax_models.systems.evaluator import Evaluator
@@ -106,9 +106,7 @@ class _Potential:
         self.library, self.evaluator, self.path = _loaded.library, _loaded.evaluator, _loaded.path
         self.potential = self.evaluator.potential
         self.potential.contract.refuse_unless(PROVIDED, "pair_style python", self.path)
-        overlay = overlay_note(self.potential.contract, self.path)
-        if overlay:
-            print(overlay, flush=True)
+        print_overlay(self.path, self.potential.contract)
         self.types: dict[int, int] = {}
 
     @stops_lammps

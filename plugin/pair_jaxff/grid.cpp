@@ -3,81 +3,108 @@
 // Points are at fractions k/n of the box, so that each lies in the sub-domain of exactly one rank, by half-open intervals
 // of the very numbers by which LAMMPS cuts the box. Along directions that are not periodic the grid is fixed in space.
 
-#include "pair_jaxff.h"
-
 #include "atom.h"
 #include "comm.h"
 #include "domain.h"
 #include "error.h"
-#include "force.h"
+#include "gather.h"
+#include "pair_jaxff.h"
 
 #include <algorithm>
 #include <cmath>
 
 using namespace LAMMPS_NS;
 
-void PairJaxff::compute_grid()
+namespace {
+
+class Grid : public BlockStrategy {
+ public:
+  using BlockStrategy::BlockStrategy;
+
+  void compute() override;
+  double memory_usage() const override;
+
+ private:
+  void place_grid();
+  void find_points();
+  int gather_points(int start, int n);
+  template <typename See> void for_points_near(const double *x, See see) const;
+  template <typename Real> void scatter_points(const JaxffWorkspace &, const JaxffResult &);
+
+  Block block;
+  // The points in this rank's part of the box, numbered with the first index fastest.
+  struct {
+    double step[3][3], origin[3], volume;    // lower triangular; volume of a grid cell in Å^3
+    int32_t count[3];
+    int begin[3], size[3];
+  } grid{};
+  std::vector<int64_t> points;       // those that see an atom
+  std::vector<int64_t> point_end;    // of each point's atoms in point_atoms; one entry ahead
+  std::vector<int64_t> next;
+  std::vector<int> point_atoms;
+};
+
+void Grid::compute()
 {
+  const bool by_atoms = pair.eflag_atom || pair.vflag_atom || pair.cvflag_atom;
+  ghosts.begin(by_atoms ? GhostRows::ALL : GhostRows::CENTROID_VIRIAL);
   double t0 = MPI_Wtime();
   place_grid();
   find_points();
   const int n_points = points.size();
   int rows = 0;
-  if (n_points) require(python->block_rows(model.handle, n_points, &rows));
-  seconds_gather += MPI_Wtime() - t0;
+  if (n_points) pair.require(pair.python->block_rows(pair.model.handle, n_points, &rows));
   for (int start = 0; start < n_points; start += rows) {
-    t0 = MPI_Wtime();
     const int most = gather_points(start, std::min(rows, n_points - start));
     const JaxffWorkspace &space = workspace(rows, most);
-    if (model.real_bytes == 4)
-      fill<float>(space, rows);
-    else
-      fill<double>(space, rows);
+    fill(block, space, rows);
 
-    double t1 = MPI_Wtime();
+    const double t1 = MPI_Wtime();
     JaxffResult result;
-    require(python->evaluate(model.handle, space.index, &result));
+    pair.require(pair.python->evaluate(pair.model.handle, space.index, &result));
 
-    double t2 = MPI_Wtime();
-    if (model.real_bytes == 4)
+    const double t2 = MPI_Wtime();
+    if (pair.model.real_bytes == 4)
       scatter_points<float>(space, result);
     else
       scatter_points<double>(space, result);
-    account(t0, t1, t2, result.compilations, block.n);
+    pair.account(t0, t1, t2, result.compilations, block.n);
+    t0 = MPI_Wtime();
   }
   for (int i = 0; i < atom->nlocal; i++) {
-    const int s = species[atom->type[i]];
+    const int s = pair.species[atom->type[i]];
     if (s < 0) continue;
-    if (eflag_global) eng_vdwl += reference[s] * energy_unit;
-    if (eflag_atom) eatom[i] += reference[s] * energy_unit;
+    if (pair.eflag_global) pair.eng_vdwl += pair.reference[s] * pair.energy_unit;
+    if (pair.eflag_atom) pair.eatom[i] += pair.reference[s] * pair.energy_unit;
   }
+  ghosts.send_home();
 }
 
 // The grid's vectors, and the range of indices along each that is this rank's.
 
-void PairJaxff::place_grid()
+void Grid::place_grid()
 {
   const double *h = domain->h;    // xx yy zz yz xz xy
   const double tilts[3][2] = {{h[5], h[4]}, {h[5], h[3]}, {h[4], h[3]}};
   const int32_t periodic[3] = {domain->xperiodic, domain->yperiodic, domain->zperiodic};
   double cell[9] = {h[0], 0, 0, h[5], h[1], 0, h[4], h[3], h[2]};
-  for (double &value : cell) value /= distance_unit;
-  require(python->grid(model.handle, cell, periodic, &grid.step[0][0], grid.count));
+  for (double &value : cell) value /= pair.distance_unit;
+  pair.require(pair.python->grid(pair.model.handle, cell, periodic, &grid.step[0][0], grid.count));
   grid.volume = std::fabs(grid.step[0][0] * grid.step[1][1] * grid.step[2][2]);
   for (auto &row : grid.step)
-    for (double &value : row) value *= distance_unit;
+    for (double &value : row) value *= pair.distance_unit;
 
   double low[3], high[3];
   for (int axis = 0; axis < 3; axis++) low[axis] = HUGE_VAL, high[axis] = -HUGE_VAL;
   for (int j = 0; j < atom->nlocal + atom->nghost; j++)
     for (int axis = 0; axis < 3; axis++) {
       const double x = atom->x[j][axis];
-      if (!std::isfinite(x)) stop(fmt::format("the position of atom {} is not finite", atom->tag[j]));
+      if (!std::isfinite(x)) pair.stop(fmt::format("the position of atom {} is not finite", atom->tag[j]));
       low[axis] = std::min(low[axis], x);
       high[axis] = std::max(high[axis], x);
     }
 
-  const double cutoff = model.cutoff * distance_unit;
+  const double cutoff = pair.model.cutoff * pair.distance_unit;
   double *const *splits[3] = {&comm->xsplit, &comm->ysplit, &comm->zsplit};
   for (int axis = 0; axis < 3; axis++) {
     if (!periodic[axis] && (tilts[axis][0] != 0.0 || tilts[axis][1] != 0.0))
@@ -106,9 +133,9 @@ void PairJaxff::place_grid()
 
 // Calls see(point) with the number of each of this rank's points that is closer than the cutoff to x.
 
-template <typename See> void PairJaxff::for_points_near(const double *x, See see) const
+template <typename See> void Grid::for_points_near(const double *x, See see) const
 {
-  const double cutoff = model.cutoff * distance_unit;
+  const double cutoff = pair.model.cutoff * pair.distance_unit;
   const auto &s = grid.step;
   // Clipped as doubles: an atom may be so far away that its index is no int.
   auto range = [](double center, double reach, double step, int begin, int size, int &from, int &to) {
@@ -135,14 +162,14 @@ template <typename See> void PairJaxff::for_points_near(const double *x, See see
 
 // The points that see an atom, and for each the atoms that it sees: a counting sort over the points of this rank.
 
-void PairJaxff::find_points()
+void Grid::find_points()
 {
   const int n_atoms = atom->nlocal + atom->nghost;
   const int64_t total = static_cast<int64_t>(std::max(grid.size[0], 0)) * std::max(grid.size[1], 0) * std::max(grid.size[2], 0);
   point_end.assign(total + 1, 0);
   points.clear();
   if (total == 0) return;
-  auto seen = [&](int j) { return species[atom->type[j]] >= 0; };
+  auto seen = [&](int j) { return pair.species[atom->type[j]] >= 0; };
   for (int j = 0; j < n_atoms; j++)
     if (seen(j)) for_points_near(atom->x[j], [&](int64_t p) { point_end[p + 1]++; });
   for (int64_t p = 0; p < total; p++) {
@@ -151,23 +178,17 @@ void PairJaxff::find_points()
   }
   point_atoms.resize(point_end[total]);
   // Filled from each point's start, which thereby moves to its end: the start of the next.
-  std::vector<int64_t> next(point_end.begin(), point_end.end() - 1);
+  next.assign(point_end.begin(), point_end.end() - 1);
   for (int j = 0; j < n_atoms; j++)
     if (seen(j)) for_points_near(atom->x[j], [&](int64_t p) { point_atoms[next[p]++] = j; });
 }
 
-int PairJaxff::gather_points(int start, int n)
+int Grid::gather_points(int start, int n)
 {
   const double *const *x = atom->x;
-  block.centers = nullptr;
-  block.n = n;
-  block.row_end.resize(n);
   size_t room = 0;
   for (int row = 0; row < n; row++) room += point_end[points[start + row] + 1] - point_end[points[start + row]];
-  if (block.neighbors.size() < room) {
-    block.neighbors.resize(room);
-    block.vectors.resize(3 * room);
-  }
+  block.reserve(n, room);
   int total = 0, most = 0;
   for (int row = 0; row < n; row++) {
     const int64_t p = points[start + row];
@@ -193,10 +214,11 @@ int PairJaxff::gather_points(int start, int n)
 // A point's energy is shared by the atoms it sees as (1 - (r/cutoff)^2)^3. Its volume grows with the box: LAMMPS's virial is
 // -(sum of r outer g + energy).
 
-template <typename Real> void PairJaxff::scatter_points(const JaxffWorkspace &space, const JaxffResult &result)
+template <typename Real> void Grid::scatter_points(const JaxffWorkspace &space, const JaxffResult &result)
 {
-  const double to_energy = grid.volume * energy_unit, to_force = to_energy / distance_unit;
-  const double cutoff = model.cutoff * distance_unit, scale = 1.0 / (cutoff * cutoff);
+  const double to_energy = grid.volume * pair.energy_unit, to_force = to_energy / pair.distance_unit;
+  const double cutoff = pair.model.cutoff * pair.distance_unit, scale = 1.0 / (cutoff * cutoff);
+  const bool by_atoms = pair.eflag_atom || pair.vflag_atom || pair.cvflag_atom;
   const auto *density = static_cast<const Real *>(result.energies);
   const auto *gradient = static_cast<const Real *>(result.gradient);
   int k = 0;
@@ -209,35 +231,48 @@ template <typename Real> void PairJaxff::scatter_points(const JaxffWorkspace &sp
       return left * left * left;
     };
     double shares = 1e-300;
-    if (eflag_atom || vflag_atom || cvflag_atom)
+    if (by_atoms)
       for (int m = k; m < block.row_end[row]; m++) shares += share(m);
-    if (eflag_global) eng_vdwl += energy;
-    if (vflag_global)
-      for (int c = 0; c < 3; c++) virial[c] -= energy;
+    if (pair.eflag_global) pair.eng_vdwl += energy;
+    if (pair.vflag_global)
+      for (int c = 0; c < 3; c++) pair.virial[c] -= energy;
     for (; k < block.row_end[row]; k++, g += 3) {
       const int j = block.neighbors[k];
       const double gj[3] = {g[0] * to_force, g[1] * to_force, g[2] * to_force};
       if (!std::isfinite(gj[0] + gj[1] + gj[2] + energy))
-        stop(fmt::format("the energy or force of atom {}, or of the space around it, is not a finite number", atom->tag[j]));
-      const bool away = ghost_stride && j >= atom->nlocal;
-      double *fj = away ? ghost_row(j) : atom->f[j];
+        pair.stop(fmt::format("the energy or force of atom {}, or of the space around it, is not a finite number", atom->tag[j]));
+      const bool away = ghosts.in_use() && j >= atom->nlocal;
+      double *fj = away ? ghosts.row(j) + GhostRows::FORCE : atom->f[j];
       for (int c = 0; c < 3; c++) fj[c] -= gj[c];
-      const double own = eflag_atom || vflag_atom || cvflag_atom ? energy * share(k) / shares : 0.0;
-      if (eflag_atom) (away ? ghost_row(j)[12] : eatom[j]) += own;
-      if (!vflag_either) continue;
+      const double own = by_atoms ? energy * share(k) / shares : 0.0;
+      if (pair.eflag_atom) (away ? ghosts.row(j)[GhostRows::ENERGY] : pair.eatom[j]) += own;
+      if (!pair.vflag_either) continue;
       const double *r = &block.vectors[3 * k];
       const double w[9] = {-r[0] * gj[0], -r[1] * gj[1], -r[2] * gj[2], -r[0] * gj[1], -r[0] * gj[2],
                            -r[1] * gj[2], -r[1] * gj[0], -r[2] * gj[0], -r[2] * gj[1]};
-      if (vflag_global)
-        for (int c = 0; c < 6; c++) virial[c] += w[c];
-      if (vflag_atom) {
-        double *to = away ? ghost_row(j) + 13 : vatom[j];
+      if (pair.vflag_global)
+        for (int c = 0; c < 6; c++) pair.virial[c] += w[c];
+      if (pair.vflag_atom) {
+        double *to = away ? ghosts.row(j) + GhostRows::VIRIAL : pair.vatom[j];
         for (int c = 0; c < 6; c++) to[c] += w[c] - (c < 3 ? own : 0.0);
       }
-      if (cvflag_atom) {
-        double *to = away ? ghost_row(j) + 3 : cvatom[j];
+      if (pair.cvflag_atom) {
+        double *to = away ? ghosts.row(j) + GhostRows::CENTROID_VIRIAL : pair.cvatom[j];
         for (int c = 0; c < 9; c++) to[c] += w[c] - (c < 3 ? own : 0.0);
       }
     }
   }
+}
+
+double Grid::memory_usage() const
+{
+  return BlockStrategy::memory_usage() + block.memory_usage() + static_cast<double>(sizeof(int) * point_atoms.capacity()) +
+      static_cast<double>(sizeof(int64_t) * (points.capacity() + point_end.capacity() + next.capacity()));
+}
+
+}    // namespace
+
+std::unique_ptr<Strategy> LAMMPS_NS::make_grid(LAMMPS *lmp, PairJaxff &pair)
+{
+  return std::make_unique<Grid>(lmp, pair);
 }

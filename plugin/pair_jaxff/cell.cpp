@@ -1,13 +1,12 @@
 // Models that see the whole cell at once: all atoms are brought to rank 0, in the order of their IDs so that the result
 // does not depend on who owns them; it evaluates, and forces go back. Correct on any number of ranks, faster on none.
 
-#include "pair_jaxff.h"
-
 #include "atom.h"
 #include "comm.h"
 #include "domain.h"
 #include "error.h"
-#include "force.h"
+#include "pair_jaxff.h"
+#include "strategy.h"
 
 #include <algorithm>
 #include <numeric>
@@ -23,28 +22,35 @@ struct Answer {
   int32_t compilations;
 };
 
-}    // namespace
+class Cell : public Strategy {
+ public:
+  using Strategy::Strategy;
 
-void PairJaxff::prepare_cell()
+  std::string note() const override;
+  bool gives_atom_virials() const override { return false; }
+  void compute() override;
+};
+
+std::string Cell::note() const
 {
-  centroidstressflag = model.whole_cell ? CENTROID_NOTAVAIL : CENTROID_AVAIL;
-  if (model.whole_cell && comm->nprocs > 1)
-    report("pair_style jaxff: this potential sees the whole cell: rank 0 evaluates it, the other ranks wait");
+  if (comm->nprocs == 1) return "";
+  return "pair_style jaxff: this potential sees the whole cell: rank 0 evaluates it, the other ranks wait";
 }
 
-void PairJaxff::compute_cell()
+void Cell::compute()
 {
-  if (vflag_atom || cvflag_atom)
+  // A hybrid style need not have asked gives_atom_virials().
+  if (pair.vflag_atom || pair.cvflag_atom)
     error->all(FLERR, "pair_style jaxff: {} sees the whole cell and has no virial of single atoms; remove what asks for it "
-               "(compute stress/atom, heat/flux)", file);
+               "(compute stress/atom, heat/flux)", pair.file);
   const double *const *x = atom->x;
   double t0 = MPI_Wtime();
   std::vector<int> own;
   std::vector<double> sent;
   for (int i = 0; i < atom->nlocal; i++) {
-    if (species[atom->type[i]] < 0) continue;
+    if (pair.species[atom->type[i]] < 0) continue;
     own.push_back(i);
-    sent.insert(sent.end(), {static_cast<double>(atom->tag[i]), static_cast<double>(species[atom->type[i]]), x[i][0], x[i][1], x[i][2]});
+    sent.insert(sent.end(), {static_cast<double>(atom->tag[i]), static_cast<double>(pair.species[atom->type[i]]), x[i][0], x[i][1], x[i][2]});
   }
 
   const int n_ranks = comm->nprocs, mine = sent.size();
@@ -67,19 +73,19 @@ void PairJaxff::compute_cell()
     for (int k = 0; k < n; k++) {
       const double *row = &rows[COLUMNS * order[k]];
       kinds[k] = row[1];
-      for (int c = 0; c < 3; c++) positions[3 * k + c] = row[2 + c] / distance_unit;
+      for (int c = 0; c < 3; c++) positions[3 * k + c] = row[2 + c] / pair.distance_unit;
     }
     const double *edge = domain->prd;
     JaxffCell cell{n, positions.data(), kinds.data(),
                    {edge[0], 0, 0, domain->xy, edge[1], 0, domain->xz, domain->yz, edge[2]},
                    {domain->xperiodic, domain->yperiodic, domain->zperiodic}};
-    for (double &component : cell.vectors) component /= distance_unit;
+    for (double &component : cell.vectors) component /= pair.distance_unit;
     JaxffCellResult result;
-    require(python->cell(model.handle, &cell, &result));
+    pair.require(pair.python->cell(pair.model.handle, &cell, &result));
     answer = {result.energy, {}, result.compilations};
     std::copy_n(result.virial, 6, answer.virial);
     for (int k = 0; k < n; k++)
-      for (int c = 0; c < 3; c++) forces[3 * order[k] + c] = result.forces[3 * k + c] * energy_unit / distance_unit;
+      for (int c = 0; c < 3; c++) forces[3 * order[k] + c] = result.forces[3 * k + c] * pair.energy_unit / pair.distance_unit;
   }
 
   double t2 = MPI_Wtime();
@@ -96,12 +102,19 @@ void PairJaxff::compute_cell()
   for (size_t k = 0; k < own.size(); k++) {
     const int i = own[k];
     for (int c = 0; c < 3; c++) atom->f[i][c] += returned[3 * k + c];
-    const double energy = (answer.energy / n_all + reference[species[atom->type[i]]]) * energy_unit;
-    if (eflag_global) eng_vdwl += energy;
-    if (eflag_atom) eatom[i] += energy;
+    const double energy = (answer.energy / n_all + pair.reference[pair.species[atom->type[i]]]) * pair.energy_unit;
+    if (pair.eflag_global) pair.eng_vdwl += energy;
+    if (pair.eflag_atom) pair.eatom[i] += energy;
   }
-  if (vflag_global && comm->me == 0)
-    for (int c = 0; c < 6; c++) virial[c] -= answer.virial[c] * energy_unit;
+  if (pair.vflag_global && comm->me == 0)
+    for (int c = 0; c < 6; c++) pair.virial[c] -= answer.virial[c] * pair.energy_unit;
 
-  account(t0, t1, t2, answer.compilations, n_own);
+  pair.account(t0, t1, t2, answer.compilations, n_own);
+}
+
+}    // namespace
+
+std::unique_ptr<Strategy> LAMMPS_NS::make_cell(LAMMPS *lmp, PairJaxff &pair)
+{
+  return std::make_unique<Cell>(lmp, pair);
 }
