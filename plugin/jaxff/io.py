@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jax_models.errors import DatasetError
 from jax_models.training.data.structures import Structure
+
+OPENERS = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,9 @@ def read_frames(path: str | os.PathLike) -> list[Any]:
     import ase.io
 
     try:
-        frames = ase.io.read(path, ":")
+        # ASE seeks in what it reads; in a compressed file each seek unpacks it from the start.
+        text = _unpacked(Path(path))
+        frames = ase.io.read(path, ":") if text is None else ase.io.read(io.StringIO(text), ":", format="extxyz")
     except FileNotFoundError:
         raise DatasetError(f"there is no file {path}") from None
     except Exception as error:  # each of ASE's formats, and each decompressor, raises its own types
@@ -106,6 +115,14 @@ def read_frames(path: str | os.PathLike) -> list[Any]:
     if not frames:
         raise DatasetError(f"{path} is empty: it has no frames")
     return frames
+
+
+def _unpacked(path: Path) -> str | None:
+    """The text of a compressed extended XYZ; None where ``path`` is anything else."""
+    if path.suffix not in OPENERS or Path(path.stem).suffix not in (".xyz", ".extxyz"):
+        return None
+    with OPENERS[path.suffix](path, "rt", encoding="utf-8") as file:
+        return file.read()
 
 
 def structure_of(atoms: Any, name: str, labels: Labels | None = None) -> Structure:

@@ -37,6 +37,7 @@ def describe(
     from jax_models.elements import ATOMIC_NUMBERS
     from jax_models.errors import ConfigError
     from jax_models.model_file import write_atomically
+    from jaxff.cli.outputs import FEATURES, Output, check_outputs
     from jaxff.config import apply_override
     from jaxff.features import GLOBAL
     from jaxff.features import describe as describe_structures
@@ -45,6 +46,7 @@ def describe(
 
     if out.suffix != ".npz":
         raise ConfigError(f"--out is {out}; its name must end in .npz")
+    check_outputs([Output("--out", out, FEATURES)], structures)
     settings: dict[str, Any] = {}
     for override in set_ or ():
         apply_override(settings, override)

@@ -43,6 +43,7 @@ def evaluate(
 
     from jax_models.errors import DatasetError
     from jaxff.cli.files import write_json
+    from jaxff.cli.outputs import JSON, PLOT, Output, check_outputs
     from jaxff.evaluation import evaluate as run
     from jaxff.evaluation import labels_of
     from jaxff.io import Labels, read_frames
@@ -52,6 +53,7 @@ def evaluate(
     console = Console()
     if plot:
         plot_format(plot)
+    check_outputs([Output("--json", json, JSON), Output("--plot", plot, PLOT)], [potential, structures, teachers])
     keys = Labels(energy_key, forces_key, stress_key)
     labelled = [labels_of(atoms, f"{structures}, frame {n}", keys) for n, atoms in enumerate(read_frames(structures))]
     if all(frame.energy is None and frame.forces is None for frame in labelled):

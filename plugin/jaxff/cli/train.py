@@ -40,8 +40,15 @@ def train(
 
     # The optimiser's small QR factorisations: a second BLAS thread only gets in XLA's way, a hundredfold on busy cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from jaxff.cli.outputs import CHECKPOINT, LOG, PLOT, POTENTIAL, Output, beside, check_outputs
     from jaxff.config import load_config
-    from jaxff.train.train_files import train_files
+    from jaxff.train.train_files import checkpoints, train_files
 
     loaded = load_config(config, model, set_ or (), epochs=epochs, seed=seed)
+    written = Output("--out", out, POTENTIAL)
+    stages = [Output("--out", path, CHECKPOINT) for path in checkpoints(out)]
+    check_outputs(
+        [written, *beside(written, log_jsonl=LOG, training_png=PLOT), *stages],
+        [*structures, *(valid or ()), config, from_, *loaded.files()],
+    )
     train_files(structures, out, loaded, valid or [], start=from_)
