@@ -41,6 +41,8 @@ class Structure:
     energy."""
     group: str = ""
     """Kind of structure (``config_type``): validation data are taken from each, errors reported for each."""
+    charge: float = 0.0
+    """Net charge (e), where the file tells one: nothing is made of it but a warning."""
     name: str = "structure"
     """Where it came from, for messages: file and frame."""
 

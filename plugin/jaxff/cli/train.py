@@ -30,6 +30,9 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data. [default: by the data's size]")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same numbers. [default: 0]")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and check everything, say what would be trained, write nothing.")
+    ] = False,
 ) -> None:
     """Train a potential and save it.
 
@@ -51,4 +54,4 @@ def train(
         [written, *beside(written, log_jsonl=LOG, training_png=PLOT), *stages],
         [*structures, *(valid or ()), config, from_, *loaded.files()],
     )
-    train_files(structures, out, loaded, valid or [], start=from_)
+    train_files(structures, out, loaded, valid or [], start=from_, dry_run=dry_run)
