@@ -17,6 +17,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from jax_models.errors import ConfigError
 from jax_models.training.settings import Settings
 from jax_models.training.teachers.knowledge_settings import Knowledge
+from jaxff.architecture_section import canonical, model_name, schema_of_model
+from jaxff.spelling import guess
 
 if TYPE_CHECKING:
     from jax_models.training.data.structures import Structure
@@ -123,6 +125,10 @@ class Config(BaseModel):
             values |= dict.fromkeys(unasked, 0.0) | {"method": values["method"] or "linear"}
         return Settings(**values)
 
+    def files(self) -> list[Path]:
+        """The files that it names, beside those of the data."""
+        return [Path(name) for name in (*self.knowledge.unlabelled, self.knowledge.teacher_file) if name is not None]
+
     def teaching(self) -> Knowledge:
         return Knowledge(**self.knowledge.model_dump(exclude={"unlabelled", "teacher_file"}))
 
@@ -150,12 +156,14 @@ def load_config(
         section = content.setdefault("model", {})
         section.pop("name", None)
         section.pop("descriptor", None)
-        section.update(_named(model))
+        section.update(model_name(model))
     for override in overrides:
         apply_override(content, override)
     for key, value in training.items():
         if value is not None:
             content.setdefault("training", {})[key] = value
+    if isinstance(content.get("model"), dict):
+        content["model"] = canonical(content["model"])
     try:
         return Config.model_validate(content)
     except ValidationError as error:
@@ -184,7 +192,9 @@ def default_yaml() -> str:
 
 def schema() -> dict[str, Any]:
     """JSON schema of the configuration, for editors."""
-    return Config.model_json_schema()
+    found = Config.model_json_schema()
+    found["$defs"]["ModelConfig"] = schema_of_model(found["$defs"]["ModelConfig"])
+    return found
 
 
 class _Loader(yaml.SafeLoader):
@@ -210,19 +220,6 @@ def _read(path: str | os.PathLike) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold sections ({', '.join(Config.model_fields)}), not {type(content).__name__}")
     return {key: {} if value is None else value for key, value in content.items()}
-
-
-def _named(model: str) -> dict[str, Any]:
-    from jax_models.descriptors import DESCRIPTORS, WHOLE_CELL
-    from jax_models.message_passing import MESSAGE_PASSING
-
-    if model in DESCRIPTORS or model in WHOLE_CELL:
-        return {"descriptor": {"name": model}}
-    if model in MESSAGE_PASSING:
-        return {"name": model}
-    raise ConfigError(
-        f"there is no model {model!r}; choose from {', '.join(sorted({*DESCRIPTORS, *WHOLE_CELL, *MESSAGE_PASSING}))}"
-    )
 
 
 def apply_override(content: dict[str, Any], override: str) -> None:
@@ -269,7 +266,9 @@ def _explain(error: ValidationError) -> str:
                 if len(problem["loc"]) == 1
                 else Config.model_fields[problem["loc"][0]].annotation.model_fields
             )
-            problems.append(f"there is no setting {where}; there are {', '.join(names)}")
+            problems.append(
+                f"there is no setting {where}; there are {', '.join(names)}{guess(problem['loc'][-1], names)}"
+            )
         else:
             problems.append(f"{where} is {json.dumps(problem['input'], default=str)}: {problem['msg'].lower()}")
     return "; ".join(problems)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jax_models.errors import DatasetError
 from jax_models.training.data.structures import Structure
+from jaxff.spelling import guess
+
+OPENERS = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+CHARGES = ("charge", "total_charge", "net_charge")
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,9 @@ def read_frames(path: str | os.PathLike) -> list[Any]:
     import ase.io
 
     try:
-        frames = ase.io.read(path, ":")
+        # ASE seeks in what it reads; in a compressed file each seek unpacks it from the start.
+        text = _unpacked(Path(path))
+        frames = ase.io.read(path, ":") if text is None else ase.io.read(io.StringIO(text), ":", format="extxyz")
     except FileNotFoundError:
         raise DatasetError(f"there is no file {path}") from None
     except Exception as error:  # each of ASE's formats, and each decompressor, raises its own types
@@ -106,6 +117,14 @@ def read_frames(path: str | os.PathLike) -> list[Any]:
     if not frames:
         raise DatasetError(f"{path} is empty: it has no frames")
     return frames
+
+
+def _unpacked(path: Path) -> str | None:
+    """The text of a compressed extended XYZ; None where ``path`` is anything else."""
+    if path.suffix not in OPENERS or Path(path.stem).suffix not in (".xyz", ".extxyz"):
+        return None
+    with OPENERS[path.suffix](path, "rt", encoding="utf-8") as file:
+        return file.read()
 
 
 def structure_of(atoms: Any, name: str, labels: Labels | None = None) -> Structure:
@@ -138,8 +157,15 @@ def structure_of(atoms: Any, name: str, labels: Labels | None = None) -> Structu
         virial=virial_of(atoms, name, labels),
         density=None if density is None else np.array(density, float),
         group=str(atoms.info.get("config_type", "")),
+        charge=_charge(atoms),
         name=name,
     )
+
+
+def _charge(atoms: Any) -> float:
+    """The net charge that a frame's line tells."""
+    found = next((atoms.info[key] for key in CHARGES if key in atoms.info), 0.0)
+    return float(found) if isinstance(found, int | float | np.number) else 0.0
 
 
 def virial_of(atoms: Any, name: str, labels: Labels) -> np.ndarray | None:
@@ -162,6 +188,32 @@ def _matrix(value: Any, what: str) -> np.ndarray:
     if value.size == 9:
         return value.reshape(3, 3)
     raise DatasetError(f"{what} has shape {value.shape}; it must have 6 numbers (xx yy zz yz xz xy), 9, or 3x3")
+
+
+def label_names(frames: Iterable[Any]) -> list[str]:
+    """Everything that any of ``frames`` carries beside elements and positions."""
+    found: set[str] = set()
+    for atoms in frames:
+        found |= {*(atoms.calc.results if atoms.calc is not None else ()), *atoms.info, *atoms.arrays}
+    return sorted(found - {"numbers", "positions", "config_type"})
+
+
+def check_asked(frames: Sequence[Any], asked: Mapping[str, str]) -> None:
+    """Refuse names of labels that a user gave and no frame has.
+
+    Args:
+        asked: the setting or option, and the name that it was given.
+
+    Raises:
+        DatasetError: no frame has a label of that name; the text has those that there are.
+    """
+    names = label_names(frames)
+    for setting, name in asked.items():
+        if name not in names:
+            raise DatasetError(
+                f"{setting} is {name!r}, but no frame has that; they have {', '.join(names) or 'no labels'}"
+                f"{guess(name, names)}"
+            )
 
 
 def label_of(atoms: Any, key: str) -> Any:

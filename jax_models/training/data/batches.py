@@ -17,6 +17,10 @@ MINIMUM_ATOMS = 96
 """Below this a step costs more in overhead than in arithmetic; yet a small data set needs steps: at least 8 an
 epoch."""
 COINCIDENT = 1e-3
+ISOLATED_WEIGHT = 0.03
+"""Of the energy error of an isolated atom, which is off by several eV at first. 40 structures of ethanol after 20 epochs:
+with the weight of other structures the force error is 0.94 eV/Å, with this 0.82, without isolated atoms 0.84. After 200
+epochs the isolated atoms are met all the same, to 1 meV."""
 
 
 class Batch(NamedTuple):
@@ -58,6 +62,11 @@ class Prepared:
     def rows(self) -> int:
         """Rows that it takes in a batch."""
         return len(self.mask)
+
+    @property
+    def alone(self) -> bool:
+        """Whether this is one atom that sees no other."""
+        return len(self) == 1 and not self.mask.any()
 
     def pack(self, members: Sequence[Prepared], shape: Shape) -> Batch:
         """One batch of structures prepared alike, this among them."""
@@ -208,7 +217,8 @@ def _pack(members: Sequence[Prepared], shape: Shape) -> Batch:
         neighbors[rows, :width] = p.neighbors + start
         reverse[rows, :width] = (p.reverse[..., 0] + start) * k + p.reverse[..., 1]
         species[rows], structure[rows] = p.species, number
-        energy[number], energy_weight[number], n_atoms[number] = p.energy, 1.0, n
+        energy[number], n_atoms[number] = p.energy, n
+        energy_weight[number] = ISOLATED_WEIGHT if p.alone else 1.0
         if p.forces is not None:
             forces[rows], force_weight[rows] = p.forces, 1.0
         if p.virial is not None:

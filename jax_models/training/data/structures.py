@@ -11,11 +11,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from jax_models.elements import ATOMIC_NUMBERS
-from jax_models.errors import DatasetError
+from jax_models.errors import DatasetError, StructureError
 from jax_models.neighborhood import neighbor_pairs
+from jax_models.training.data.duplicates import equal_structures
 
 ISOLATED_ATOM = "isolatedatom"
-"""``group`` (case and _ - ignored) of a frame with one atom whose energy is that element's reference."""
+"""``group`` (case and _ - ignored) of an isolated atom that was computed in a periodic box."""
 
 ENOUGH_NEIGHBORS = 30
 CUTOFFS = 5.0, 6.0
@@ -40,6 +41,8 @@ class Structure:
     energy."""
     group: str = ""
     """Kind of structure (``config_type``): validation data are taken from each, errors reported for each."""
+    charge: float = 0.0
+    """Net charge (e), where the file tells one: nothing is made of it but a warning."""
     name: str = "structure"
     """Where it came from, for messages: file and frame."""
 
@@ -48,7 +51,9 @@ class Structure:
 
     @property
     def isolated(self) -> bool:
-        return len(self) == 1 and self.group.lower().replace("_", "").replace("-", "") == ISOLATED_ATOM
+        """Whether this is one atom alone, whose energy is its element's reference: not periodic, or said to be so."""
+        said = self.group.lower().replace("_", "").replace("-", "") == ISOLATED_ATOM
+        return len(self) == 1 and (said or not np.any(self.periodic))
 
 
 def check(structures: Sequence[Structure]) -> None:
@@ -105,17 +110,21 @@ def elements_of(structures: Sequence[Structure]) -> tuple[str, ...]:
 
 def natural_cutoff(structures: Sequence[Structure]) -> float:
     """Å, to one decimal: the distance within which an atom of these structures has 30 neighbours on average, but
-    between 5 and 6 Å.
+    between 5 and 6 Å. Isolated atoms do not count.
 
     A loose crystal is seen as far, in shells of neighbours, as a dense one.
 
     Raises:
-        StructureError: a cell without volume, or positions that are not finite.
+        DatasetError: a cell without volume, or positions that are not finite; the text names the frame.
     """
-    chosen = structures[:: max(1, len(structures) // SAMPLED)]
+    bound = [s for s in structures if not s.isolated] or structures
+    chosen = bound[:: max(1, len(bound) // SAMPLED)]
     distances = []
     for s in chosen:
-        i, j, shifts = neighbor_pairs(s.positions, s.cell, s.periodic, CUTOFFS[1])
+        try:
+            i, j, shifts = neighbor_pairs(s.positions, s.cell, s.periodic, CUTOFFS[1])
+        except StructureError as error:
+            raise DatasetError(f"{s.name}: {error}") from None
         distances.append(np.linalg.norm(s.positions[j] - s.positions[i] + shifts @ s.cell, axis=1))
     wanted = ENOUGH_NEIGHBORS * sum(len(s) for s in chosen)
     found = np.sort(np.concatenate(distances))
@@ -159,17 +168,23 @@ def reference_energies(structures: Sequence[Structure], elements: Sequence[str])
 def split(structures: Sequence[Structure], fraction: float, seed: int) -> tuple[list[Structure], list[Structure]]:
     """Training and validation parts: ``fraction`` of each group at random; isolated atoms always train.
 
-    A group too small to give a whole structure (fewer than 1/``fraction``) gives none: every one counts there.
+    Equal structures (`equal_structures`) stay together: a copy of what was trained on validates nothing. A group too
+    small to give a whole structure (fewer than 1/``fraction``) gives none: every one counts there.
     """
-    groups: dict[str, list[int]] = defaultdict(list)
-    for index, structure in enumerate(structures):
-        if not structure.isolated:
-            groups[structure.group].append(index)
+    groups: dict[str, list[list[int]]] = defaultdict(list)
+    bound = [index for index, structure in enumerate(structures) if not structure.isolated]
+    for places in equal_structures([structures[index] for index in bound]):
+        equal = [bound[place] for place in places]
+        groups[structures[equal[0]].group].append(equal)
     generator = np.random.default_rng([seed, 1])
     held_out: set[int] = set()
     for name in sorted(groups):
-        members = generator.permutation(groups[name])
-        held_out.update(members[: int(fraction * len(members) + 1e-9)].tolist())
+        room = int(fraction * sum(map(len, groups[name])) + 1e-9)
+        for place in generator.permutation(len(groups[name])):
+            equal = groups[name][place]
+            if len(equal) <= room:
+                held_out.update(equal)
+                room -= len(equal)
     train = [s for i, s in enumerate(structures) if i not in held_out]
     return train, [structures[i] for i in sorted(held_out)]
 

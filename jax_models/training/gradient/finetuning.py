@@ -55,6 +55,8 @@ class Start:
         found = [np.asarray(evaluate(self.model, b), float)[b.energy_weight > 0] for b in batches]
         predicted = np.concatenate(found)
         left = [dataclasses.replace(s, energy=s.energy - e) for s, e in zip(structures, predicted, strict=True)]
+        # What the model says of an isolated atom may mean nothing: the bound structures settle the constants.
+        left = [s for s in left if not s.isolated] or left
         present = {symbol for s in structures for symbol in s.symbols}
         fitted = dict(zip(self.elements, reference_energies(left, self.elements), strict=True))
         old = dict(zip(self.potential.elements, self.potential.reference_energies, strict=True))

@@ -32,12 +32,12 @@ def measure(
     errors: Callable[[eqx.Module, Batch], Errors], model: eqx.Module, batches: Sequence[Batch]
 ) -> dict[str, float]:
     """``energy_rmse`` and ``energy_mae`` (eV/atom), ``force_*`` (eV/Å per component), ``virial_*`` (eV/atom) and
-    ``density_*`` (times volume per atom: eV/atom), where labelled."""
+    ``density_*`` (times volume per atom: eV/atom), where labelled. Isolated atoms are left out of the energies."""
     found: dict[str, list[np.ndarray]] = {"energy": [], "force": [], "virial": [], "density": []}
     for batch in batches:
         e = errors(model, batch)
         for name, values, weights in (
-            ("energy", e.energy, batch.energy_weight),
+            ("energy", e.energy, batch.energy_weight >= 1.0),
             ("force", e.forces, batch.force_weight),
             ("virial", e.virial, batch.virial_weight),
             ("density", e.density, getattr(batch, "density_weight", e.density)),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -19,7 +20,7 @@ energy error of Cu falls from 0.53 to 0.38 meV/atom, of Li from 1.11 to 0.93."""
 
 def normalised(model: eqx.Module, batches: Sequence[Batch], smallest: tuple[float, float] = SMALLEST) -> eqx.Module:
     """``model`` with ``feature_mean`` and ``feature_scale``, or ``energy_scale`` and ``neighbors_per_atom``, from the
-    training atoms, whichever it has."""
+    training atoms, whichever it has. The features of isolated atoms, all zero, do not count."""
     if hasattr(model, "energy_scale"):
         return _with_scales(model, batches)
     if not hasattr(model, "feature_scale"):
@@ -30,9 +31,14 @@ def normalised(model: eqx.Module, batches: Sequence[Batch], smallest: tuple[floa
         return descriptor(nb._replace(vectors=jnp.where(nb.mask[..., None], nb.vectors, 1.0)))
 
     n, total, squares = 0, 0.0, 0.0
-    for batch in batches:
+    counted = [(batch, _bound(batch)) for batch in batches]
+    if not any(rows.any() for _, rows in counted):  # there is nothing else
+        counted = [(batch, batch.structure < len(batch.energy)) for batch in batches]
+    for batch, rows in counted:
+        if not rows.any():
+            continue
         values = np.asarray(describe(model.descriptor, jax.tree.map(jnp.asarray, batch.neighborhood)), float)
-        values = values[batch.structure < len(batch.energy)]
+        values = values[rows]
         if n == 0:
             offset = values.mean(axis=0)  # squares about a nearby point lose no digits
         n += len(values)
@@ -44,6 +50,36 @@ def normalised(model: eqx.Module, batches: Sequence[Batch], smallest: tuple[floa
     spread = np.maximum(spread, np.where(floor > 0, floor, 1.0))
     new = jnp.asarray(mean, jnp.float32), jnp.asarray(1.0 / spread, jnp.float32)
     return eqx.tree_at(lambda m: (m.feature_mean, m.feature_scale), model, new)
+
+
+def starting_at_mean_energy(model: eqx.Module, batches: Sequence[Batch]) -> eqx.Module:
+    """``model`` with the mean energy of the bound structures in its constant, where isolated atoms are the references.
+
+    The energies left to learn are then near the atomisation energy, several eV an atom: fitting that constant would keep
+    the optimiser from the forces. Models without such a constant (MACE, reference points off the atoms) stay as they
+    are.
+    """
+    place = _constant(model)
+    weights = np.concatenate([b.energy_weight for b in batches])
+    energies = np.concatenate([b.energy / b.n_atoms for b in batches])[weights >= 1.0]
+    if place is None or not len(energies) or not ((weights > 0) & (weights < 1.0)).any():
+        return model
+    mean = energies.mean() / float(getattr(model, "energy_scale", 1.0))
+    return eqx.tree_at(place, model, jnp.full_like(place(model), mean))
+
+
+def _constant(model: eqx.Module) -> Callable[[eqx.Module], Any] | None:
+    """Where a model keeps the energy that all atoms have alike."""
+    if hasattr(model, "readout"):
+        off_atoms = hasattr(getattr(model, "descriptor", None), "points")
+        return None if off_atoms else lambda m: getattr(m.readout, "linear", m.readout).bias
+    return (lambda m: m.head().bias) if hasattr(model.head(), "bias") else None
+
+
+def _bound(batch: Batch) -> np.ndarray:
+    """Which rows of a batch are neither isolated atoms nor padding."""
+    isolated = (batch.energy_weight > 0) & (batch.energy_weight < 1.0)
+    return ~np.append(isolated, True)[batch.structure]
 
 
 def _with_scales(model: eqx.Module, batches: Sequence[Batch]) -> eqx.Module:

@@ -27,7 +27,7 @@ from jax_models.training.gradient.heads import only_head
 from jax_models.training.gradient.loop import Plan, Progress, Record, fit
 from jax_models.training.gradient.losses import errors, weighted_loss
 from jax_models.training.gradient.metrics import count, fixed_batches, measure
-from jax_models.training.gradient.normalise import normalised
+from jax_models.training.gradient.normalise import normalised, starting_at_mean_energy
 from jax_models.training.settings import Settings
 
 
@@ -195,6 +195,7 @@ def begin(
             rows=lambda elements: rows_of(build(architecture, elements, cutoff)),
         )
         model = normalised(build(architecture, data.elements, cutoff, settings.seed), scaled_by(data))
+        model = starting_at_mean_energy(model, data.train_batches)
         return PreparedTraining(model, completed(architecture), cutoff, data, None)
     beginning = Start.of(start, structures, settings.seed)
     given = structures, start.cutoff, settings, validation, beginning.elements

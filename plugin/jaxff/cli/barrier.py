@@ -30,12 +30,14 @@ def barrier(
 
     from jaxff import JaxffCalculator
     from jaxff.cli.files import read_structure, write_json
+    from jaxff.cli.outputs import JSON, PLOT, Output, check_outputs
     from jaxff.plots.figures import path_plot, plot_format, save
     from jaxff.properties.barrier import find_barrier
 
     console = Console()
     if plot:
         plot_format(plot)
+    check_outputs([Output("--json", json, JSON), Output("--plot", plot, PLOT)], [potential, initial, final])
     ends = read_structure(initial), read_structure(final)
     with console.status("relaxing both ends, then the path between them"):
         result = find_barrier(*ends, JaxffCalculator(potential, precision, device), images, fmax)

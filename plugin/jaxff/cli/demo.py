@@ -21,9 +21,11 @@ def demo(
     """
     from rich.console import Console
 
+    from jaxff.cli.outputs import check_folder
     from jaxff.demo.report import report
     from jaxff.demo.run import run_demo
 
+    check_folder(out, "jaxff-demo")
     console = Console()
     console.print(f"Everything goes to {out}/")
     report(run_demo(out, console, seed), console)

@@ -34,22 +34,32 @@ def describe(
 
     import numpy as np
 
+    from jax_models.descriptors import DESCRIPTORS
     from jax_models.elements import ATOMIC_NUMBERS
     from jax_models.errors import ConfigError
     from jax_models.model_file import write_atomically
+    from jaxff.cli.outputs import FEATURES, Output, check_outputs
     from jaxff.config import apply_override
     from jaxff.features import GLOBAL
     from jaxff.features import describe as describe_structures
     from jaxff.io import read_frames
     from jaxff.runtime import configure
+    from jaxff.spelling import guess, spelled
 
     if out.suffix != ".npz":
         raise ConfigError(f"--out is {out}; its name must end in .npz")
+    check_outputs([Output("--out", out, FEATURES)], structures)
     settings: dict[str, Any] = {}
     for override in set_ or ():
         apply_override(settings, override)
     if "descriptor" in settings or "name" in settings:
         raise ConfigError("choose the descriptor by --descriptor, not by --set")
+    known = {**DESCRIPTORS, **dict.fromkeys(GLOBAL)}
+    name = spelled(descriptor, known)
+    if name is None:
+        choice = ", ".join(sorted(known))
+        raise ConfigError(f"unknown descriptor {descriptor!r}; choose from {choice}{guess(descriptor, known)}")
+    descriptor = name
     configure()
     frames = [atoms for path in structures for atoms in read_frames(path)]
     symbols = [symbol for atoms in frames for symbol in atoms.get_chemical_symbols()]

@@ -37,10 +37,12 @@ def elastic(
 
     from jaxff import JaxffCalculator
     from jaxff.cli.files import read_structure, write_json
+    from jaxff.cli.outputs import JSON, Output, check_outputs
     from jaxff.properties.elastic import elastic_constants
     from jaxff.properties.elastic_autodiff import differentiable
 
     console = Console()
+    check_outputs([Output("--json", json, JSON)], [potential, structure])
     atoms = read_structure(structure)
     with console.status("relaxing the crystal, then straining it"):
         calculator = atoms.calc = JaxffCalculator(potential, precision, device)

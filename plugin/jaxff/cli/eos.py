@@ -33,6 +33,7 @@ def eos(
 
     from jaxff import JaxffCalculator
     from jaxff.cli.files import read_structure, write_json
+    from jaxff.cli.outputs import JSON, PLOT, Output, check_outputs
     from jaxff.plots.crystals import state_plot
     from jaxff.plots.figures import plot_format, save
     from jaxff.properties.equation_of_state import equation_of_state
@@ -40,6 +41,7 @@ def eos(
     console = Console()
     if plot:
         plot_format(plot)
+    check_outputs([Output("--json", json, JSON), Output("--plot", plot, PLOT)], [potential, structure])
     atoms = read_structure(structure)
     with console.status("relaxing the crystal, then scaling it"):
         atoms.calc = JaxffCalculator(potential, precision, device)

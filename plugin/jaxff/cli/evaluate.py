@@ -43,17 +43,23 @@ def evaluate(
 
     from jax_models.errors import DatasetError
     from jaxff.cli.files import write_json
+    from jaxff.cli.outputs import JSON, PLOT, Output, check_outputs
     from jaxff.evaluation import evaluate as run
     from jaxff.evaluation import labels_of
-    from jaxff.io import Labels, read_frames
+    from jaxff.io import Labels, check_asked, read_frames
     from jaxff.knowledge.delta import calculator_of
     from jaxff.plots.figures import parity, plot_format, save
 
     console = Console()
     if plot:
         plot_format(plot)
+    check_outputs([Output("--json", json, JSON), Output("--plot", plot, PLOT)], [potential, structures, teachers])
     keys = Labels(energy_key, forces_key, stress_key)
-    labelled = [labels_of(atoms, f"{structures}, frame {n}", keys) for n, atoms in enumerate(read_frames(structures))]
+    frames = read_frames(structures)
+    options = {"--energy-key": energy_key, "--forces-key": forces_key, "--stress-key": stress_key}
+    usual = {"energy", "forces", "stress"}
+    check_asked(frames, {option: name for option, name in options.items() if name not in usual})
+    labelled = [labels_of(atoms, f"{structures}, frame {n}", keys) for n, atoms in enumerate(frames)]
     if all(frame.energy is None and frame.forces is None for frame in labelled):
         raise DatasetError(f"no structure in {structures} has an energy or forces to compare with")
     calculator = calculator_of(potential, precision, device, teachers)

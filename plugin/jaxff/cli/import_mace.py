@@ -17,7 +17,9 @@ def import_mace(
 ) -> None:
     """Convert a network trained with mace-torch, exactly; it then runs in ASE and LAMMPS without PyTorch."""
     from jax_models.message_passing.import_mace import potential_from_mace
+    from jaxff.cli.outputs import POTENTIAL, Output, check_outputs
 
+    check_outputs([Output("--out", out, POTENTIAL)], [state])
     potential = potential_from_mace(state, avg_num_neighbors)
     potential.save(out)
     contract = potential.contract

@@ -16,7 +16,9 @@ def info(potential: PotentialFile, json: JsonFile = None) -> None:
 
     from jax_models import Potential
     from jaxff.cli.files import write_json
+    from jaxff.cli.outputs import JSON, Output, check_outputs
 
+    check_outputs([Output("--json", json, JSON)], [potential])
     loaded = Potential.load(potential)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(loaded.model, eqx.is_inexact_array)))
     data: dict[str, Any] = {

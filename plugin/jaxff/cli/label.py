@@ -39,11 +39,15 @@ def label(
     from rich.table import Table
 
     from jaxff.cli.files import write_json
+    from jaxff.cli.outputs import JSON, LOG, XYZ, Output, beside, check_outputs
     from jaxff.io import Labels
-    from jaxff.knowledge.label_files import label_files
+    from jaxff.knowledge.label_files import check_out, label_files
     from jaxff.knowledge.teachers import read_teachers
 
     console = Console()
+    check_out(out)
+    written = Output("--out", out, XYZ)
+    check_outputs([written, *beside(written, journal=LOG), Output("--json", json, JSON)], [*structures, teachers])
     if workers is None:
         workers = len(os.sched_getaffinity(0))
     try:

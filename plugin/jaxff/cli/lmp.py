@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import typer
 
-CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": ["--help"]}
 
 
 def lmp(context: typer.Context) -> None:
-    """Run LAMMPS with `pair_style jaxff`; every option is LAMMPS's own (`jaxff lmp -in in.file`; `-h` lists them).
+    """Run LAMMPS with `pair_style jaxff`: jaxff lmp -in in.file
 
-    Works under mpirun too: mpirun -n 2 jaxff lmp -in in.file
+    Every option is handed to LAMMPS, such as -in, -var, -log and -screen; `jaxff lmp -h` prints LAMMPS's own help: all
+    its options, and the styles that it has. Works under mpirun too: mpirun -n 2 jaxff lmp -in in.file
     """
     import signal
 

@@ -38,6 +38,7 @@ def phonons(
 
     from jaxff import JaxffCalculator
     from jaxff.cli.files import read_structure, write_json
+    from jaxff.cli.outputs import JSON, PLOT, Output, check_outputs
     from jaxff.plots.crystals import phonon_plot
     from jaxff.plots.figures import plot_format, save
     from jaxff.properties.phonons import phonons as compute
@@ -45,6 +46,7 @@ def phonons(
     console = Console()
     if plot:
         plot_format(plot)
+    check_outputs([Output("--json", json, JSON), Output("--plot", plot, PLOT)], [potential, structure])
     atoms = read_structure(structure)
     with console.status("relaxing the crystal, then displacing its atoms"):
         atoms.calc = JaxffCalculator(potential, precision, device)

@@ -50,8 +50,14 @@ def select_features(
     import os
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from jaxff.cli.outputs import JSON, PLOT, POTENTIAL, Output, beside, check_outputs
     from jaxff.config import load_config
     from jaxff.train.select_files import select_files
 
     loaded = load_config(config, model, set_ or (), seed=seed)
+    written = Output("--out", out, POTENTIAL)
+    check_outputs(
+        [written, *beside(written, selection_json=JSON, selection_png=PLOT, features_png=PLOT)],
+        [*structures, *(valid or ()), config, *loaded.files()],
+    )
     select_files(structures, out, loaded, valid or [], method=method, most=max_features, members=ensemble)

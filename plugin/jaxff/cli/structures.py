@@ -42,12 +42,14 @@ def structures(
     from rich.console import Console
 
     from jax_models.errors import ConfigError
+    from jaxff.cli.outputs import XYZ, Output, check_outputs
     from jaxff.io import read_frames
     from jaxff.knowledge.label_files import check_out, write_frames
     from jaxff.knowledge.structures import ALL_FAMILIES, Recipe, crystal_of, make_structures
     from jaxff.knowledge.teachers import read_teachers
 
     check_out(out)
+    check_outputs([Output("--out", out, XYZ)], [*(crystals or ()), teachers])
     if bool(crystals) == bool(elements):
         raise ConfigError("give either structure files to start from, or --elements")
     try:

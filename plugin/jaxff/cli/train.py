@@ -30,6 +30,9 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data. [default: by the data's size]")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same numbers. [default: 0]")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and check everything, say what would be trained, write nothing.")
+    ] = False,
 ) -> None:
     """Train a potential and save it.
 
@@ -40,8 +43,15 @@ def train(
 
     # The optimiser's small QR factorisations: a second BLAS thread only gets in XLA's way, a hundredfold on busy cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from jaxff.cli.outputs import CHECKPOINT, LOG, PLOT, POTENTIAL, Output, beside, check_outputs
     from jaxff.config import load_config
-    from jaxff.train.train_files import train_files
+    from jaxff.train.train_files import checkpoints, train_files
 
     loaded = load_config(config, model, set_ or (), epochs=epochs, seed=seed)
-    train_files(structures, out, loaded, valid or [], start=from_)
+    written = Output("--out", out, POTENTIAL)
+    stages = [Output("--out", path, CHECKPOINT) for path in checkpoints(out)]
+    check_outputs(
+        [written, *beside(written, log_jsonl=LOG, training_png=PLOT), *stages],
+        [*structures, *(valid or ()), config, from_, *loaded.files()],
+    )
+    train_files(structures, out, loaded, valid or [], start=from_, dry_run=dry_run)

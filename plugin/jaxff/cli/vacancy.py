@@ -38,12 +38,14 @@ def vacancy(
 
     from jaxff import JaxffCalculator
     from jaxff.cli.files import read_structure, write_json
+    from jaxff.cli.outputs import JSON, PLOT, Output, check_outputs
     from jaxff.plots.figures import path_plot, plot_format, save
     from jaxff.properties.vacancy import vacancy as compute
 
     console = Console()
     if plot:
         plot_format(plot)
+    check_outputs([Output("--json", json, JSON), Output("--plot", plot, PLOT)], [potential, structure])
     crystal = read_structure(structure)
     with console.status("relaxing the crystal, the vacancy, and the path of a neighbour into it"):
         calculator = JaxffCalculator(potential, precision, device)

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from jax_models.errors import ConfigError, TrainingError
 from jax_models.model_file import write_atomically
 from jax_models.training.teachers.alignment import aligned_references
-from jaxff.io import Labels, label_of, read_frames
+from jaxff.io import Labels, check_asked, label_of, read_frames
 from jaxff.knowledge.labelling import Answer, label
 from jaxff.knowledge.teachers import Teacher
 
@@ -65,12 +65,16 @@ def label_files(
     """Label the frames of ``paths`` and write them to ``out``; until it is complete, answers are in ``out``.journal.
 
     Raises:
-        DatasetError: a file that cannot be read.
+        DatasetError: a file that cannot be read, or no frame that has a label of the name given.
         ConfigError: ``out`` is no extended XYZ, or a teacher lacks a file.
         TrainingError: no teacher could label anything.
     """
     check_out(out)
+    labels = labels or Labels()
     frames = [(f"{path}, frame {n}", atoms) for path in paths for n, atoms in enumerate(read_frames(path))]
+    options = {"--energy-key": labels.energy_key, "--forces-key": labels.forces_key}
+    unusual = {option: name for option, name in options.items() if name not in ("energy", "forces")}
+    check_asked([atoms for _, atoms in frames], unusual)
     journal = Path(f"{out}.journal")
     console = console or Console()
     if journal.exists():
@@ -81,9 +85,7 @@ def label_files(
         answers = label(
             [atoms for _, atoms in frames], teachers, journal, workers, timeout, lambda n: bar.update(task, completed=n)
         )
-    summaries = [
-        _summary(teacher.name, frames, [a[teacher.name] for a in answers], labels or Labels()) for teacher in teachers
-    ]
+    summaries = [_summary(teacher.name, frames, [a[teacher.name] for a in answers], labels) for teacher in teachers]
     if not any(summary.labelled for summary in summaries):
         first = summaries[0]
         raise TrainingError(

@@ -160,12 +160,20 @@ class Worker:
             ready, _, _ = select.select([answers], [], [], 0.2)
             if ready:
                 line = answers.readline()
-                return json.loads(line) if line.endswith(b"\n") else self._died()
+                return self._read(line) if line.endswith(b"\n") else self._died()
             waited += 0.2
             if waited > timeout:
                 self.end()
                 return {"error": f"it took longer than {timeout:g} s"}
         return None
+
+    def _read(self, line: bytes) -> Answer:
+        try:
+            return json.loads(line)
+        except ValueError:  # a teacher wrote between the answers: what comes next may belong to any question
+            self.end()
+            shown = line.decode(errors="replace").strip()[:80]
+            return {"error": f"its process wrote something that is no answer: {shown!r}"}
 
     def end(self) -> None:
         self.process.kill()
@@ -200,10 +208,11 @@ def _work(jobs: queue.SimpleQueue, done: queue.SimpleQueue, timeout: float, stop
                 found = worker.ask(question, timeout, stop)
                 if found is not None:
                     done.put((key, found))
-            if worker is not None and worker.process.poll() is None:
-                worker.end()
     except BaseException as error:  # the thread that waits for answers must hear of it
         done.put(("", error))
+    finally:
+        if worker is not None and worker.process.poll() is None:
+            worker.end()
 
 
 def _until_empty(jobs: queue.SimpleQueue, stop: threading.Event) -> Iterator[Any]:

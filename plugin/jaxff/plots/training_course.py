@@ -22,6 +22,9 @@ def training_curve(history: list[dict[str, Any]]) -> Figure:
         axes.plot(epochs, [unit * record["train"][key] for record in history], label="training (running)", linewidth=1)
         if key in history[0]["validation"]:
             axes.plot(epochs, [unit * r["validation"][key] for r in history], label="validation (averaged weights)")
+        elif key in history[0].get("averaged", {}):
+            label_of = "training (averaged weights); nothing held out"
+            axes.plot(epochs, [unit * r["averaged"][key] for r in history], label=label_of)
         axes.set_yscale("log")
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)

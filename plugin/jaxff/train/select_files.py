@@ -14,7 +14,8 @@ from jax_models import Potential
 from jaxff.config import Config
 from jaxff.plots.figures import save
 from jaxff.plots.selected_features import chosen_features, selection_path
-from jaxff.train.train_files import error_table, read_data, structure_bar
+from jaxff.train.preparation import Preparation
+from jaxff.train.train_files import error_table, read_data, structure_bar, warn
 
 
 def select_files(
@@ -42,7 +43,9 @@ def select_files(
     from jax_models.training.linear.selected_model import select_features
 
     console = console or Console()
-    data, provenance = read_data(paths, out, config, validation)
+    data, provenance = read_data(paths, config, validation)
+    console.print(str(data), highlight=False)
+    warn(console, Preparation.of(data, config).warnings())
     given = data.structures, *data.model(config)
     with structure_bar(console, "equations") as progress:
         result = select_features(
@@ -60,9 +63,8 @@ def select_files(
     save(selection_path(report), f"{out}.selection.png")
     save(chosen_features(report["selected"]), f"{out}.features.png")
     console.print(_path_table(report))
-    error = report["nested"]["error"]
-    note = f"error of the whole procedure on structures it never saw: {error:.4g} eV/atom (nested cross-validation)"
-    console.print(note, highlight=False)
+    error = f"{report['nested']['error']:.4g} eV/atom (nested cross-validation)"
+    console.print(f"error of the whole procedure on structures it never saw: {error}", highlight=False)
     console.print(error_table(result.potential.provenance["metrics"], out))
     return result.potential
 

@@ -7,7 +7,7 @@ import glob
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -26,10 +27,13 @@ from jaxff.knowledge.teachers import read_teachers
 from jaxff.plots.figures import save
 from jaxff.plots.training_course import ridge_curve, training_curve
 from jaxff.runtime import configure
+from jaxff.train.preparation import Preparation, check_architecture
 from jaxff.train.training_data import TrainingData, read_training_data
 
 if TYPE_CHECKING:
     from jax_models.training.gradient.trainer import Training
+
+STAGES = ("", ".pretraining", ".fine-tuning")
 
 
 def train_files(
@@ -39,15 +43,17 @@ def train_files(
     validation: Sequence[Path] = (),
     console: Console | None = None,
     start: Path | None = None,
-) -> Potential:
+    dry_run: bool = False,
+) -> Potential | None:
     """Train on the structures in ``paths`` and write the potential to ``out``, with its log and plot beside it.
 
     Args:
         start: a .jaxff file to start from; it settles the model, so that ``config`` must say nothing of that.
+        dry_run: read, check and say what would be trained, and write nothing; the result is then None.
 
     Raises:
         DatasetError: data that cannot be trained on.
-        ConfigError: an unknown model or setting.
+        ConfigError: an unknown model or setting, or data that do not fit into the memory with this cutoff.
         ModelFileError: ``out`` cannot be written.
         TrainingError: training diverged, or the checkpoint beside ``out`` belongs to another training.
     """
@@ -55,38 +61,46 @@ def train_files(
     begin = _start(start, config)
     if config.knowledge.teacher_file is not None:
         read_teachers(config.knowledge.teacher_file)  # better refused now than after the training
-    data, provenance = read_data(paths, out, config, validation)
+    data, provenance = read_data(paths, config, validation, begin)
     console.print(str(data), highlight=False)
+    preparation = Preparation.of(data, config, begin)
+    warn(console, preparation.warnings())
+    if dry_run:
+        preparation.report(console)
+        return None
     checkpoint, log = Path(f"{out}.checkpoint"), Path(f"{out}.log.jsonl")
     if start is not None:
         provenance["start"] = {start.name: hashlib.sha256(start.read_bytes()).hexdigest()}
     if config.settings().method == "linear":
         result, drawn = _fit_linear(data, config, provenance, console, log)
     else:
-        result, drawn = _train_by_gradient(data, config, begin, provenance, console, log, checkpoint)
+        result, drawn = _train_by_gradient(preparation, begin, provenance, console, log, checkpoint)
     potential = dataclasses.replace(
         result.potential, provenance=described(result.potential, config.knowledge.teacher_file)
     )
     potential.save(out)
-    for path in _checkpoints(checkpoint):
+    for path in checkpoints(out):
         path.unlink()
     save(drawn, f"{out}.training.png")
-    console.print(error_table(potential.provenance["metrics"], out))
+    table = error_table(potential.provenance["metrics"], out)
+    if not preparation.held_out and config.settings().method != "linear":
+        table.caption = "nothing was held out: these are no errors of prediction"
+    console.print(table)
     return potential
 
 
 def read_data(
-    paths: Sequence[Path], out: Path, config: Config, validation: Sequence[Path]
+    paths: Sequence[Path], config: Config, validation: Sequence[Path], start: Potential | None = None
 ) -> tuple[TrainingData, dict[str, Any]]:
-    """What to train on, and the provenance that it gives to a potential written to ``out``.
+    """What to train on, and the provenance that it gives to a potential.
 
     Raises:
         DatasetError: files that cannot be read, or without atoms.
-        ModelFileError: the directory of ``out`` is not there.
+        ConfigError: a model that cannot be built; it is tried before the files are read.
     """
-    if not out.parent.is_dir():
-        raise ModelFileError(f"cannot write {out}: there is no directory {out.parent}")
     configure()
+    if start is None:
+        check_architecture(config)
     data = read_training_data(paths, validation, config)
     provenance = {
         "data": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in data.files},
@@ -113,21 +127,28 @@ def _start(path: Path | None, config: Config) -> Potential | None:
     return Potential.load(path)
 
 
-def _checkpoints(path: Path) -> list[Path]:
-    """The state of each stage of an unfinished training."""
-    return sorted(path.parent.glob(f"{glob.escape(path.name)}*"))
+def checkpoints(out: Path) -> list[Path]:
+    """The state of each stage of an unfinished training that will write ``out``."""
+    name = f"{out.name}.checkpoint"
+    return [path for path in sorted(out.parent.glob(f"{glob.escape(name)}*")) if path.name[len(name) :] in STAGES]
+
+
+def warn(console: Console, warnings: Iterable[str]) -> None:
+    for text in warnings:
+        console.print(f"[bold yellow]warning:[/bold yellow] {escape(text)}", highlight=False, soft_wrap=True)
 
 
 def _train_by_gradient(
-    data, config, start, provenance, console: Console, log: Path, checkpoint: Path
+    preparation: Preparation, start, provenance, console: Console, log: Path, checkpoint: Path
 ) -> tuple[Training, Figure]:
     from jax_models.training.gradient.trainer import train
     from jax_models.training.teachers.strategies import train_with_knowledge
 
-    if _checkpoints(checkpoint):
+    data, config = preparation.data, preparation.config
+    if checkpoints(checkpoint.with_suffix("")):
         console.print(f"resuming from {checkpoint}")
     model = data.model(config)
-    with _Watch(console, log) as watch:
+    with _Watch(console, log, bool(preparation.held_out)) as watch:
         more = {"start": start, "checkpoint": checkpoint, "progress": watch, "provenance": provenance}
         try:
             if config.knowledge.strategy == "none":
@@ -138,7 +159,7 @@ def _train_by_gradient(
         except KeyboardInterrupt:
             console.print("interrupted: the same command resumes here")
             raise
-    return result, training_curve(result.history)
+    return result, training_curve([watch.named(record) for record in result.history])
 
 
 def _fit_linear(data, config, provenance, console: Console, log: Path) -> tuple[Training, Figure]:
@@ -172,9 +193,14 @@ def structure_bar(console: Console, text: str) -> Iterator[Callable[[int, int], 
 
 
 class _Watch:
-    """A progress bar and a log, fed with one record an epoch."""
+    """A progress bar and a log, fed with one record an epoch.
 
-    def __init__(self, console: Console, log: Path):
+    Args:
+        validated: whether structures are held out. Else what the trainer measures is the training data again, and is
+            called ``averaged`` after the weights that it is measured with.
+    """
+
+    def __init__(self, console: Console, log: Path, validated: bool):
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -183,10 +209,14 @@ class _Watch:
         )
         self.bar = Progress(*columns, console=console)
         self.path = log
+        self.validated = validated
         self.task = None
 
     def __enter__(self) -> _Watch:
-        self.log = self.path.open("w")
+        try:
+            self.log = self.path.open("w")
+        except OSError as error:
+            raise ModelFileError(f"cannot write {self.path}: {error.strerror}") from None
         self.bar.start()
         self.task = self.bar.add_task("preparing", total=None)
         return self
@@ -195,10 +225,15 @@ class _Watch:
         self.bar.stop()
         self.log.close()
 
+    def named(self, record: dict[str, Any]) -> dict[str, Any]:
+        """A record under names that say what was measured."""
+        return record if self.validated else {**record, "validation": {}, "averaged": record["validation"]}
+
     def __call__(self, record: dict[str, Any], epochs: int) -> None:
-        print(json.dumps(record), file=self.log, flush=True)
+        print(json.dumps(self.named(record)), file=self.log, flush=True)
         errors = record["validation"] or record["train"]
-        text = f"{record.get('stage', 'validation')} {1e3 * errors['energy_rmse']:.2f} meV/atom"
+        measured = "validation" if self.validated else "training (nothing held out)"
+        text = f"{record.get('stage', measured)} {1e3 * errors['energy_rmse']:.2f} meV/atom"
         if "force_rmse" in errors:
             text += f"  {errors['force_rmse']:.4f} eV/Å"
         self.bar.update(self.task, total=epochs, completed=record["epoch"], description=text)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jax_models.errors import DatasetError
-from jax_models.training.data.structures import Structure
+from jax_models.training.data.structures import Structure, check, split
 from jax_models.training.settings import Settings
 from jaxff.config import Config
-from jaxff.io import Labels, read_structures
+from jaxff.io import Labels, check_asked, read_frames, read_structures
 from jaxff.knowledge.labelled_files import names_of, read_all_taught, taught_of
 
 if TYPE_CHECKING:
     from jax_models.training.teachers.teacher_labels import TeacherLabels
+
+LEFT_OUT_IF_ABSENT = {"forces_key", "stress_key", "density_key"}
+"""Keys of labels that training does without: a wrong one would otherwise not be noticed."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,19 @@ class TrainingData:
         """Architecture, cutoff (Å) and settings of a training on these data."""
         return config.model.architecture(), config.model.cutoff_for(self.structures), config.settings()
 
+    def validates_with(self, settings: Settings) -> list[Structure]:
+        """The structures that a training by gradients will not see: those given, or a part that it sets aside."""
+        if self.held_out is not None:
+            return [t.structure for t in self.held_out]
+        if self.validation is not None:
+            return self.validation
+        return split(self.structures, settings.validation_fraction, settings.seed)[1]
+
     def __str__(self) -> str:
         atoms = sum(len(s) for s in self.structures)
         forces, stresses = (sum(getattr(s, name) is not None for s in self.structures) for name in ("forces", "virial"))
-        text = f"{len(self.structures)} structures, {atoms} atoms; "
-        text += f"{forces} with forces, {stresses} with a stress to train on"
+        labels = f"{forces} with forces, {stresses} with a stress to train on"
+        text = f"{len(self.structures)} structures, {atoms} atoms; {labels}"
         if self.names:
             text += f"; {len(self.unlabelled)} structures without labels; teachers: {', '.join(self.names)}"
         return text
@@ -78,4 +90,22 @@ def read_training_data(paths: Sequence[Path], validation: Sequence[Path], config
         )
     if not any(len(s) for s in data.structures):
         raise DatasetError(f"there are no labelled atoms in {', '.join(map(str, paths))}")
+    if all(s.isolated for s in data.structures):
+        raise DatasetError(f"there are only isolated atoms in {', '.join(map(str, paths))}: add structures with bonds")
+    _check(data)
+    asked = sorted(config.data.model_fields_set & LEFT_OUT_IF_ABSENT)
+    if asked:
+        frames = [atoms for path in paths for atoms in read_frames(path)]
+        check_asked(frames, {f"data.{key}": getattr(config.data, key) for key in asked})
     return data
+
+
+def _check(data: TrainingData) -> None:
+    """Every frame, before anything is made of it."""
+    check(data.structures)
+    held_out = data.validation or [t.structure for t in data.held_out or ()]
+    # What only teachers have labelled has no energy, but positions all the same.
+    others = [dataclasses.replace(t.structure, energy=0.0, forces=None, virial=None) for t in data.unlabelled]
+    for part in (held_out, others):
+        if part:
+            check(part)
