@@ -47,7 +47,7 @@ class Potential:
     def __post_init__(self) -> None:
         # What a training records of a delta model's teacher is what engines must know of it.
         delta = self.provenance.get("delta")
-        if delta is not None and self.contract.teacher is None:
+        if delta is not None and self.contract.teacher != delta:
             object.__setattr__(self, "contract", dataclasses.replace(self.contract, teacher=delta))
 
     @property

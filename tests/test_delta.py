@@ -19,7 +19,7 @@ from training_data import emt_frames
 from jax_models import ConfigError, Potential
 from jaxff.cli.app import app
 from jaxff.knowledge.delta import calculator_of
-from jaxff.knowledge.teachers import potentials_folder
+from jaxff.knowledge.teachers import parse_teacher, potentials_folder
 
 TEACHER = {"name": "sw", "pair_style": "sw", "pair_coeff": ["* * Si.sw Si"], "elements": ["Si"]}
 SMALL = {"descriptor": {"name": "ace", "n_channels": 2, "n_radial": 3, "l_max": 1, "body_order": 3}}
@@ -109,3 +109,39 @@ def test_a_delta_model_from_the_command_line(tmp_path, monkeypatch):
     atoms = frames[0].copy()
     atoms.calc = calculator_of("named.jaxff")
     assert np.isfinite(atoms.get_stress()).all()
+
+
+def test_a_delta_model_never_runs_alone_unnoticed(tmp_path, capfd):
+    """The calculator adds the teacher, so every property does; the contract says it; where the teacher is not known, or
+    a part of it cannot be computed, that is refused."""
+    from jaxff import JaxffCalculator
+    from jaxff.properties.elastic import elastic_constants
+    from jaxff.properties.elastic_autodiff import differentiable
+
+    bare = make_potential(("Si",), architecture=SMALL)
+    delta = dataclasses.replace(bare, provenance={"delta": {"teacher": "sw", "settings": TEACHER}})
+    delta.save(tmp_path / "delta.jaxff")
+    contract = Potential.load(tmp_path / "delta.jaxff").contract
+    assert contract.teacher == {"teacher": "sw", "settings": TEACHER} and "teacher" in contract.needs
+    crystal = bulk("Si", cubic=True)
+    crystal.rattle(0.1, seed=3)
+    parts = {}
+    for name, calculator in {
+        "sum": JaxffCalculator(tmp_path / "delta.jaxff", "double"),
+        "correction": JaxffCalculator(tmp_path / "delta.jaxff", "double", teacher=False),
+        "teacher": parse_teacher(TEACHER).calculator(),
+    }.items():
+        crystal.calc = calculator
+        parts[name] = crystal.get_potential_energy(), crystal.get_forces(), crystal.get_stress()
+    for whole, correction, teacher in zip(*(parts[name] for name in ("sum", "correction", "teacher")), strict=True):
+        np.testing.assert_allclose(whole, correction + teacher, atol=1e-9)
+    assert abs(parts["teacher"][0]) > 10.0
+    crystal.calc = JaxffCalculator(tmp_path / "delta.jaxff", "double")
+    assert not differentiable(crystal.calc.potential)
+    with pytest.raises(ConfigError, match="is a delta model, to be added to its teacher: use --method stress"):
+        elastic_constants(crystal, method="autodiff", relax=False)
+    app(["info", str(tmp_path / "delta.jaxff")], standalone_mode=False)
+    assert "contract teacher teacher" in capfd.readouterr().out
+    unknown = dataclasses.replace(bare, provenance={"delta": {"teacher": "sw"}})
+    with pytest.raises(ConfigError, match="to be added to its teacher sw, whose settings it does not hold"):
+        JaxffCalculator(unknown)

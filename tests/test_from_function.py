@@ -80,3 +80,35 @@ def test_an_artifact_that_calls_the_host_is_refused():
         Potential.from_function(printing, ["Ar"], cutoff=5.0)
     with pytest.raises(ModelFileError, match="cannot be read"):
         ExportedModel({"float32": b"nonsense", "float64": b"nonsense"})
+
+
+def test_derivatives_that_call_the_host_are_refused(tmp_path):
+    """An artifact carries its derivatives as modules of their own: one of them may hold the call."""
+    import jax
+    from jax import export
+
+    @jax.custom_vjp
+    def harmless(vectors):
+        return jnp.sum(vectors**2, axis=(1, 2))
+
+    def backward(vectors, cotangent):
+        symmetric = jnp.einsum("nka,nkb->nab", vectors, vectors)
+        return (vectors * cotangent[:, None, None] * jnp.linalg.svd(symmetric)[1].sum(),)
+
+    harmless.defvjp(lambda vectors: (harmless(vectors), vectors), backward)
+
+    def exportable(vectors, species, neighbor_species, mask):
+        return harmless(vectors)
+
+    artifacts = {}
+    for dtype in ("float32", "float64"):
+        with jax.enable_x64(dtype == "float64"):
+            arguments = [
+                jax.ShapeDtypeStruct(shape, kind)
+                for shape, kind in (((2, 3, 3), dtype), ((2,), "int32"), ((2, 3), "int32"), ((2, 3), "bool"))
+            ]
+            function = export.export(jax.jit(exportable), platforms=("cpu",))(*arguments)
+            assert "custom_call" not in function.mlir_module()
+            artifacts[dtype] = bytes(function.serialize(vjp_order=1))
+    with pytest.raises(ModelFileError, match="the exported function calls lapack_sgesdd_ffi, which is not allowed"):
+        ExportedModel(artifacts)
