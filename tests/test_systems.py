@@ -102,20 +102,21 @@ DEGENERATE = {
 }
 
 
-@pytest.mark.parametrize("name", DEGENERATE)
-def test_degenerate_periodic_cells_are_named(name, tmp_path):
+def test_degenerate_periodic_cells_are_named(tmp_path):
     """In a process of its own: the neighbour search ended Python by a floating-point exception."""
     make_potential().save(tmp_path / "si.jaxff")
-    cell, periodic = DEGENERATE[name]
     code = (
         "from ase import Atoms\nfrom jaxff import JaxffCalculator\nfrom jax_models import StructureError\n"
-        f"atoms = Atoms('Si2', [[0, 0, 0], [1.4, 1.4, 1.4]], cell={cell}, pbc={periodic})\n"
-        "atoms.calc = JaxffCalculator('si.jaxff')\n"
-        "try:\n    atoms.get_potential_energy()\nexcept StructureError as error:\n    print(error)\n"
+        "calculator = JaxffCalculator('si.jaxff')\n"
+        f"for cell, periodic in {list(DEGENERATE.values())}:\n"
+        "    atoms = Atoms('Si2', [[0, 0, 0], [1.4, 1.4, 1.4]], cell=cell, pbc=periodic, calculator=calculator)\n"
+        "    try:\n        atoms.get_potential_energy()\n    except StructureError as error:\n        print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "is periodic" in done.stdout and " no " in done.stdout
+    told = done.stdout.splitlines()
+    assert len(told) == len(DEGENERATE), told
+    assert all("is periodic" in line and " no " in line for line in told)
 
 
 def test_what_is_not_periodic_may_have_any_vector(potentials):
@@ -314,9 +315,10 @@ def test_empty_and_lone_structures(potentials):
         if kind != "cell":
             nothing = system.evaluate(np.zeros((0, 3)), np.zeros((3, 3)), False, np.zeros(0, int))
             assert nothing.energy == 0.0 and nothing.forces.shape == (0, 3)
-        lone = Atoms("O", [[1.0, 2, 3]])
-        found = system.evaluate(*arguments(lone), potential.species_of(["O"]))
-        np.testing.assert_allclose(found.forces, 0.0, atol=1e-6)
+        if kind in ("atoms", "layers"):  # a grid stands still in space, and pulls at an atom a little
+            lone = Atoms("O", [[1.0, 2, 3]])
+            found = system.evaluate(*arguments(lone), potential.species_of(["O"]))
+            np.testing.assert_allclose(found.forces, 0.0, atol=1e-6)
 
 
 def test_a_file_of_an_earlier_schema_has_a_contract(tmp_path):
