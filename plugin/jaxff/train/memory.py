@@ -1,4 +1,4 @@
-"""How much memory training data take with their neighbours: a cutoff that does not fit is refused before it is tried."""
+"""How much memory training data take with their neighbours: a cutoff that does not fit is refused in time."""
 
 from __future__ import annotations
 
