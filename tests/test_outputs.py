@@ -1,4 +1,4 @@
-"""No command writes over what it reads, or over a file of another kind; what cannot be written is said before any work."""
+"""No command writes over what it reads, or over a file of another kind; what cannot be written is said at once."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def charges(structures: Sequence[Structure]) -> Iterator[Suspicion]:
     if charged:
         values = ", ".join(f"{q:+g}" for q in sorted({s.charge for s in charged}))
         yield Suspicion(
-            f"{len(charged)} of {len(structures)} frames carry a net charge ({values}), which the potential cannot see; "
+            f"{len(charged)} of {len(structures)} frames carry a net charge ({values}), which a potential cannot see; "
             "its energies mix those of different charges; remove them, or train on one charge",
             _names(charged),
         )
@@ -170,9 +170,9 @@ def units_and_signs(structures: Sequence[Structure]) -> Iterator[Suspicion]:
     for s in structures:
         groups[s.group].append(s)
     for what in (_forces_suspect, _stress_suspect):
-        overall = what(structures)
+        overall = what(structures, True)
         large = {name: members for name, members in groups.items() if len(members) >= FEWEST_PAIRS}
-        each = {name: what(members) for name, members in large.items()} if len(groups) > 1 else {}
+        each = {name: what(members, False) for name, members in large.items()} if len(groups) > 1 else {}
         wrong = {name: text for name, text in each.items() if text is not None}
         if overall is not None:
             frames = [s for name in wrong for s in groups[name]] or structures
@@ -182,8 +182,8 @@ def units_and_signs(structures: Sequence[Structure]) -> Iterator[Suspicion]:
                 yield Suspicion(f"config_type {name or '(none)'}: {text}", _names(groups[name]))
 
 
-def _forces_suspect(structures: Sequence[Structure]) -> str | None:
-    """What the energies say of the forces as a whole; None where nothing is wrong."""
+def _forces_suspect(structures: Sequence[Structure], complete: bool) -> str | None:
+    """What energies and bonds say of the forces as a whole; None where nothing is wrong."""
     labelled = [s for s in structures if s.forces is not None and len(s) > 1 and np.any(s.forces)]
     slope, sure = _slope([(step.work, step.energy) for step in _steps(labelled, strained=False)])
     if sure and slope < 0:
@@ -199,14 +199,14 @@ def _forces_suspect(structures: Sequence[Structure]) -> str | None:
             f"forces are too large: bonds have force constants of {stiffness:.0f} eV/Å^2, stiffer than any; "
             "kcal/mol/Å or kJ/mol/Å instead of eV/Å?"
         )
-    # A small crystal under strain has second neighbours that outweigh the first: signs only of what is clear.
-    if not sure and correlation > 0.7:
+    # In one crystal under strain second neighbours may outweigh the first: only a whole data set tells by its bonds.
+    if not sure and complete and correlation > 0.6:
         return "forces have the wrong sign: stretched bonds push their atoms apart (they are gradients, not forces)"
     return None
 
 
-def _stress_suspect(structures: Sequence[Structure]) -> str | None:
-    """What is wrong with the stresses as a whole; None where nothing is."""
+def _stress_suspect(structures: Sequence[Structure], _: bool) -> str | None:
+    """What energies and volumes say of the stresses as a whole; None where nothing is wrong."""
     labelled = [s for s in structures if s.virial is not None and abs(np.linalg.det(s.cell)) > 1e-8]
     if not labelled:
         return None

@@ -86,8 +86,8 @@ def check_memory(
         low, high = (middle, high) if fits(middle) else (low, middle)
     advice = f"up to {low:.1f} Å would fit" if low > SMALLEST_CUTOFF else "the data are too large for this machine"
     raise ConfigError(
-        f"model.cutoff is {cutoff:g} Å: an atom of these structures would have about {found.average:.3g} neighbours, and "
-        f"training {needed}; {advice}, and 4 to 8 Å are common"
+        f"model.cutoff is {cutoff:g} Å: an atom of these structures would have about {found.average:.3g} neighbours, "
+        f"and training {needed}; {advice}, and 4 to 8 Å are common"
     )
 
 
