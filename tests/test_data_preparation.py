@@ -50,7 +50,9 @@ def refused(*arguments):
 
 def test_a_frame_without_a_place_is_named_also_where_the_cutoff_follows_from_the_data(here):
     frames = emt_frames(4)
+    labels = frames[2].calc.results
     frames[2].positions[1, 0] = np.nan
+    frames[2] = labelled(frames[2], **labels)
     write("nan.traj", frames)
     assert "nan.traj, frame 2: positions is not finite (first at atom 1)" in refused(
         "train", "nan.traj", "--out", "x.jaxff"
@@ -147,6 +149,7 @@ def test_too_few_structures_to_hold_any_out_is_said_everywhere(here, capsys):
 def test_a_wrong_key_of_forces_is_refused_and_missing_forces_are_said(here, capsys):
     frames = emt_frames(8)
     for atoms in frames:
+        atoms.info.pop("config_type")
         atoms.arrays["dft_forces"] = atoms.get_forces()
         atoms.calc.results.pop("forces")
     write("renamed.xyz", frames)

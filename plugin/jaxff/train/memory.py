@@ -99,13 +99,16 @@ def available_memory() -> float:
         limits.append(1024.0 * int(lines["MemAvailable"].split()[0]))
     except (OSError, KeyError, ValueError):
         pass
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    for folder, limit, used in (
+        ("/sys/fs/cgroup", "memory.max", "memory.current"),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
     ):
         try:
-            limits.append(float(int(Path(limit).read_text()) - int(Path(used).read_text())))
-        except (OSError, ValueError):
+            allowed, taken = (int(Path(folder, name).read_text()) for name in (limit, used))
+            counted = dict(line.split() for line in Path(folder, "memory.stat").read_text().splitlines())
+            # Files that were read count as taken, but make room when it is needed.
+            limits.append(float(allowed - taken + int(counted["inactive_file"])))
+        except (OSError, ValueError, KeyError):
             continue
     return max(min(limits), 0.0)
 
