@@ -49,16 +49,15 @@ def refused(*arguments):
 
 
 def test_a_frame_without_a_place_is_named_also_where_the_cutoff_follows_from_the_data(here):
-    frames = emt_frames(4)
-    labels = frames[2].calc.results
-    frames[2].positions[1, 0] = np.nan
-    frames[2] = labelled(frames[2], **labels)
-    write("nan.traj", frames)
-    assert "nan.traj, frame 2: positions is not finite (first at atom 1)" in refused(
-        "train", "nan.traj", "--out", "x.jaxff"
+    lines = Path("data.xyz").read_text().splitlines()
+    atom = lines[2 * 6 + 3].split()  # a frame has a head of two lines and four atoms
+    lines[2 * 6 + 3] = " ".join([atom[0], "nan", *atom[2:]])
+    Path("nan.xyz").write_text("\n".join(lines) + "\n")
+    assert "nan.xyz, frame 2: positions is not finite (first at atom 1)" in refused(
+        "train", "nan.xyz", "--out", "x.jaxff"
     )
-    with pytest.raises(DatasetError, match=r"nan.traj, frame 2"):
-        natural_cutoff(read_structures("nan.traj"))
+    with pytest.raises(DatasetError, match=r"nan.xyz, frame 2"):
+        natural_cutoff(read_structures("nan.xyz"))
 
 
 def test_equal_structures_are_found_wherever_their_atoms_were_wrapped():

@@ -12,12 +12,14 @@ from jax_models.errors import ConfigError
 from jax_models.training.data.batches import MINIMUM_ATOMS
 from jax_models.training.data.structures import Structure
 
-KEPT_BYTES = 40
-"""Of one neighbour in the prepared data: its vector, index, mask and the place of the reverse pair."""
+KEPT_BYTES = 80
+"""Of one neighbour in the prepared data and in their batches: its vector, index, mask and the place of the reverse
+pair."""
 FOUND_BYTES = 120
 """Of one neighbour of the structure whose neighbours are being found."""
-STEP_BYTES = 4000
-"""Of one neighbour in a batch, in a step of training. Measured for ACE; MACE takes up to four times as much."""
+STEP_BYTES = 2000
+"""Of one neighbour in a batch, in a step of training. ACE with its default settings takes 560; with more functions a
+descriptor takes more."""
 SMALLEST_CUTOFF = 0.5
 
 
