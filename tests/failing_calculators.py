@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -29,6 +30,10 @@ class Failing(EMT):
                 os.kill(os.getpid(), signal.SIGSEGV)
             elif self.how == "hang":
                 time.sleep(1000)
+            elif self.how == "garbage":
+                for descriptor in range(3, 20):  # as a library does that mixes up its files
+                    with contextlib.suppress(OSError):
+                        os.write(descriptor, b"no answer\n")
             elif self.how == "diverge":
                 self.results["energy"] = np.nan
             else:

@@ -22,6 +22,7 @@ from training_data import emt_frames, labelled
 
 from jax_models import ConfigError, DatasetError, JaxffError, StructureError
 from jaxff.cli.app import app
+from jaxff.knowledge.labelling import label
 from jaxff.knowledge.lammps_calculator import LammpsCalculator
 from jaxff.knowledge.teachers import potentials_folder, read_teachers
 
@@ -130,6 +131,39 @@ def test_what_kills_a_teacher_is_named_and_the_others_go_on(here):
                 assert f"energy_{how}" not in atoms.info
             else:
                 assert atoms.info[f"energy_{how}"] == pytest.approx(reference.get_potential_energy())
+
+
+def workers_alive():
+    """Processes of `jaxff.knowledge.worker` that this one started."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            if int(parent) == os.getpid() and b"jaxff.knowledge.worker" in (folder / "cmdline").read_bytes():
+                found.append(folder.name)
+        except OSError:
+            continue
+    return found
+
+
+def test_no_worker_is_left_behind(here):
+    """Neither by a teacher that writes between the answers, nor by an exception while answers come in."""
+    write("in.xyz", [bulk("Cu") * (n, 1, 1) for n in (1, 2)])
+    garbage = "{name: g, ase: failing_calculators.Failing, settings: {how: garbage}}"
+    found = run_label(here, "in.xyz", "--teachers", teacher_file(here, garbage), "--out", "out.xyz")
+    assert "wrote something that is no answer: 'no answer'" in found[0].info["error_g"]
+    assert np.isfinite(found[1].info["energy_g"])
+    assert workers_alive() == []
+    frames = [bulk("Cu") * (n, 1, 1) for n in (1, 2, 3)]
+
+    def interrupted(done):
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        label(frames, read_teachers(teacher_file(here, "{name: slow, ase: failing_calculators.Slow}")), Path("j"), 2,
+              progress=interrupted)  # fmt: skip
+    assert workers_alive() == []
 
 
 def test_an_interrupted_run_goes_on_and_asks_nothing_twice(here):

@@ -26,7 +26,7 @@ def canonical(section: dict[str, Any]) -> dict[str, Any]:
 
     section = dict(section)
     if section.get("name") is not None:
-        given = {key: value for key, value in section.items() if key not in OWN}
+        given = {key: value for key, value in section.items() if key == "name" or key not in OWN}
         section |= _part("architecture", "model", given, MESSAGE_PASSING)
         foreign = [key for key in ("descriptor", "readout", "reference_points") if section.get(key) is not None]
         if foreign:
@@ -109,9 +109,12 @@ def schema_of_model(section: dict[str, Any]) -> dict[str, Any]:
 
     keys = {key: section["properties"][key] for key in OWN}
     described = {key: {k: keys[key][k] for k in ("description", "default") if k in keys[key]} for key in OWN}
-    descriptors = {name: {**kind.defaults} for name, kind in DESCRIPTORS.items()}
-    for name, kind in WHOLE_CELL.items():
-        descriptors[name] = {**descriptors.get(name, {}), **kind.defaults}
+    # A descriptor of whole cells may have another of the same name that looks from points.
+    descriptors = [
+        entry
+        for registry in (DESCRIPTORS, WHOLE_CELL)
+        for entry in _entries({name: kind.defaults for name, kind in registry.items()}, "ace")
+    ]
     points = {name: kind.defaults for name, kind in REFERENCE_POINTS.items()}
     readouts = {name: kind.defaults for name, kind in READOUTS.items()}
     priors = [_entry(name, kind.defaults) for name, kind in PRIORS.items()]
@@ -120,7 +123,7 @@ def schema_of_model(section: dict[str, Any]) -> dict[str, Any]:
     local = {
         **common,
         "name": described["name"] | null,
-        "descriptor": described["descriptor"] | {"anyOf": [*_entries(descriptors, "ace"), null]},
+        "descriptor": described["descriptor"] | {"anyOf": [*descriptors, null]},
         "reference_points": described["reference_points"]
         | {"anyOf": [{"enum": sorted(points)}, *_entries(points), null]},
         "readout": described["readout"] | {"anyOf": [*_entries(readouts, "mlp"), null]},

@@ -19,16 +19,17 @@ from jax_models.training.data.structures import Structure, elements_of
 
 NAMED = 3
 """Frames that a warning names; the others are counted."""
-LOOKED_AT = 300
-"""Structures of one composition that are compared with each other, and that bonds are measured in."""
-PAIRS = 150
-SURE = 0.85
+LOOKED_AT = 1500
+"""Structures of one composition that are compared with each other."""
+BONDS_OF = 300
+"""Structures that bonds are measured in."""
+PAIRS, FEWEST_PAIRS = 200, 10
+SURE = 0.7
 """Correlation with the energies from which on a slope means something."""
-AGREEMENT = 1.6
-"""A slope within this factor of 1 is right: real steps are not infinitely small."""
-KCAL = 23.0605
+AGREEMENT, STRESS_AGREEMENT = 4.0, 10.0
+"""A slope within this factor of 1 is right: real steps are not infinitely small, and units differ by more."""
 FACTORS = {
-    "kcal/mol": KCAL,
+    "kcal/mol": 23.0605,
     "kJ/mol": 96.4853,
     "Hartree": 1 / 27.2114,
     "Rydberg": 1 / 13.6057,
@@ -78,7 +79,7 @@ def charges(structures: Sequence[Structure]) -> Iterator[Suspicion]:
     if charged:
         values = ", ".join(f"{q:+g}" for q in sorted({s.charge for s in charged}))
         yield Suspicion(
-            f"{len(charged)} of {len(structures)} frames carry a net charge ({values}), which the potential cannot see: "
+            f"{len(charged)} of {len(structures)} frames carry a net charge ({values}), which a potential cannot see; "
             "its energies mix those of different charges; remove them, or train on one charge",
             _names(charged),
         )
@@ -90,8 +91,8 @@ def zero_forces(structures: Sequence[Structure]) -> Iterator[Suspicion]:
     wrong = [s for s in empty if not _symmetric(s)]
     if wrong:
         yield Suspicion(
-            f"{len(wrong)} frames have forces that are all exactly zero, although no symmetry makes them vanish: forces "
-            "were probably not computed; remove them, or label them again",
+            f"{len(wrong)} frames have forces that are all exactly zero, although no symmetry makes them vanish: "
+            "forces were probably not computed; remove them, or label them again",
             _names(wrong),
         )
 
@@ -142,8 +143,8 @@ def force_outliers(structures: Sequence[Structure]) -> Iterator[Suspicion]:
     wrong = [s for s, f in zip(labelled, largest, strict=True) if f > limit]
     if wrong and len(wrong) < 0.5 * len(labelled):
         yield Suspicion(
-            f"{len(wrong)} frames have a force of up to {largest.max():.3g} eV/Å, where {np.median(largest):.2g} is usual: "
-            "atoms almost on top of each other, or a calculation that did not converge",
+            f"{len(wrong)} frames have a force of up to {largest.max():.3g} eV/Å, where {np.median(largest):.2g} is "
+            "usual: atoms almost on top of each other, or a calculation that did not converge",
             _names(wrong),
         )
 
@@ -157,8 +158,8 @@ def _disagreeing_copies(structures: Sequence[Structure]) -> Iterator[Suspicion]:
             wrong += [structures[n] for n in group]
     if wrong:
         yield Suspicion(
-            f"{len(wrong)} frames are copies of one another with energies that differ by more than 0.05 eV/atom: different "
-            "settings, units, charges or spins",
+            f"{len(wrong)} frames are copies of one another with energies that differ by more than 0.05 eV/atom: "
+            "different settings, units, charges or spins",
             _names(wrong),
         )
 
@@ -169,60 +170,57 @@ def units_and_signs(structures: Sequence[Structure]) -> Iterator[Suspicion]:
     for s in structures:
         groups[s.group].append(s)
     for what in (_forces_suspect, _stress_suspect):
-        overall = what(structures)
-        each = {name: what(members) for name, members in groups.items()} if len(groups) > 1 else {}
+        overall = what(structures, True)
+        large = {name: members for name, members in groups.items() if len(members) >= FEWEST_PAIRS}
+        each = {name: what(members, False) for name, members in large.items()} if len(groups) > 1 else {}
         wrong = {name: text for name, text in each.items() if text is not None}
-        if wrong and len(wrong) < len(groups):
+        if overall is not None:
+            frames = [s for name in wrong for s in groups[name]] or structures
+            yield Suspicion(overall, _names(frames))
+        else:
             for name, text in wrong.items():
                 yield Suspicion(f"config_type {name or '(none)'}: {text}", _names(groups[name]))
-        elif overall is not None:
-            yield Suspicion(overall, _names(structures))
 
 
-def _forces_suspect(structures: Sequence[Structure]) -> str | None:
-    """What is wrong with the forces as a whole; None where nothing is."""
+def _forces_suspect(structures: Sequence[Structure], complete: bool) -> str | None:
+    """What energies and bonds say of the forces as a whole; None where nothing is wrong."""
     labelled = [s for s in structures if s.forces is not None and len(s) > 1 and np.any(s.forces)]
-    steps = np.array([(step.work, step.energy) for step in _steps(labelled) if not step.strained]).reshape(-1, 2)
-    slope, sure = _slope(steps)
-    if sure:
-        if slope < 0:
-            return "forces have the wrong sign: the energy rises along them (they are gradients, not forces)"
-        unit = _unit(1.0 / slope, FACTORS)
-        if unit is not None:
-            return (
-                f"forces and energies are not in the same units: along small steps the energy changes by {slope:.3g} times "
-                f"what the forces say. {unit}; eV and eV/Å are expected"
-            )
-        return None
+    slope, sure = _slope([(step.work, step.energy) for step in _steps(labelled, strained=False)])
+    if sure and slope < 0:
+        return "forces have the wrong sign: the energy rises along them (they are gradients, not forces)"
+    if sure and not 1 / AGREEMENT < slope < AGREEMENT:
+        return (
+            f"forces and energies are not in the same units: along small steps the energy changes by {slope:.3g} times "
+            f"what the forces say. {_unit(1 / slope, FACTORS)}; eV and eV/Å are expected"
+        )
     stiffness, correlation = _stiffness(labelled)
-    if correlation > 0.6:
-        return "forces have the wrong sign: stretched bonds push their atoms apart (they are gradients, not forces)"
-    if correlation < -0.6 and stiffness > STIFF:
+    if not sure and correlation < -0.6 and stiffness > STIFF:
         return (
             f"forces are too large: bonds have force constants of {stiffness:.0f} eV/Å^2, stiffer than any; "
             "kcal/mol/Å or kJ/mol/Å instead of eV/Å?"
         )
+    # In one crystal under strain second neighbours may outweigh the first: only a whole data set tells by its bonds.
+    if not sure and complete and correlation > 0.6:
+        return "forces have the wrong sign: stretched bonds push their atoms apart (they are gradients, not forces)"
     return None
 
 
-def _stress_suspect(structures: Sequence[Structure]) -> str | None:
-    """What is wrong with the stresses as a whole; None where nothing is."""
+def _stress_suspect(structures: Sequence[Structure], _: bool) -> str | None:
+    """What energies and volumes say of the stresses as a whole; None where nothing is wrong."""
     labelled = [s for s in structures if s.virial is not None and abs(np.linalg.det(s.cell)) > 1e-8]
     if not labelled:
         return None
     largest = np.array([np.abs(s.virial).max() / abs(np.linalg.det(s.cell)) for s in labelled])
-    steps = [step for step in _steps(labelled) if step.strained]
-    slope, sure = _slope(np.array([(step.strain_work, step.energy - step.work) for step in steps]).reshape(-1, 2))
-    sign = slope if sure else _bulk_modulus_sign(labelled)
-    signed = "; and its sign is wrong: expanded cells are under tension, which is positive here" if sign < 0 else ""
     size = float(np.median(largest))
-    if (sure and abs(slope) < 1 / AGREEMENT and _unit(1 / abs(slope), STRESS_FACTORS)) or size > HUGE_STRESS:
-        unit = _unit(1 / abs(slope), STRESS_FACTORS) if sure else "kbar or GPa instead of eV/Å^3?"
-        return f"stress is of {size * 160.2:.3g} GPa if it is in eV/Å^3. {unit or 'Other units?'}{signed}"
+    slope, sure = _slope([(s.strain_work, s.energy - s.work) for s in _steps(labelled, strained=True)])
+    sign = np.sign(slope) if sure else _bulk_modulus_sign(labelled)
+    signed = "; and its sign is wrong: expanded cells are under tension, which is positive here" if sign < 0 else ""
+    scaled = sure and not 1 / STRESS_AGREEMENT < abs(slope) < STRESS_AGREEMENT
+    if scaled or size > HUGE_STRESS:
+        unit = _unit(1 / abs(slope), STRESS_FACTORS) if scaled else "They are probably in kbar or GPa"
+        return f"stresses are not in eV/Å^3: they would be {size * 160.2:.3g} GPa in half of the frames. {unit}{signed}"
     if sign < 0:
-        return (
-            "stress has the wrong sign: expanded cells are under tension, which is positive here (VASP has it negative)"
-        )
+        return "stresses have the wrong sign: expanded cells are under tension, positive here and negative in VASP"
     return None
 
 
@@ -233,76 +231,76 @@ class Step:
     energy: float
     work: float
     strain_work: float
-    strained: bool
 
 
-def _steps(structures: Sequence[Structure]) -> Iterator[Step]:
-    """The nearest pairs of frames that have the same atoms in the same order."""
+def _steps(structures: Sequence[Structure], strained: bool) -> Iterator[Step]:
+    """The nearest pairs of frames with the same atoms in the same order, in one cell or, with virials, in two."""
     kinds = defaultdict(list)
     for s in structures:
         kinds[s.symbols, tuple(np.asarray(s.periodic).tolist())].append(s)
+    pairs: list[tuple[float, Structure, Structure]] = []
     for members in kinds.values():
-        members = members[:: max(1, len(members) // LOOKED_AT)]
-        if len(members) < 2:
-            continue
-        places = np.array([np.concatenate([s.positions.ravel(), s.cell.ravel()]) for s in members])
-        places -= places.mean(axis=0)
-        squares = (places**2).sum(axis=1)
-        distances = squares[:, None] + squares - 2 * places @ places.T
+        members = members[:: -(-len(members) // LOOKED_AT)]
+        cells = np.array([np.ravel(s.cell) for s in members])
+        places = np.array([np.ravel(s.positions - s.positions.mean(axis=0)) for s in members])
+        distances = _squares(places) / len(members[0]) + _squares(cells) / 3
         first, second = np.triu_indices(len(members), 1)
-        nearest = np.argsort(distances[first, second], kind="stable")[: 4 * PAIRS]
-        yield from (_step(members[a], members[b]) for a, b in zip(first[nearest], second[nearest], strict=True))
+        alike = _squares(cells)[first, second] < 1e-8
+        wanted = np.flatnonzero(~alike if strained else alike)
+        nearest = wanted[np.argsort(distances[first[wanted], second[wanted]], kind="stable")[:PAIRS]]
+        pairs += [
+            (distances[a, b], members[a], members[b]) for a, b in zip(first[nearest], second[nearest], strict=True)
+        ]
+    pairs.sort(key=lambda pair: pair[0])
+    for _, a, b in pairs[:PAIRS]:
+        yield _step(a, b)
+
+
+def _squares(points: Float[np.ndarray, "N C"]) -> Float[np.ndarray, "N N"]:
+    """Squared distances of all pairs."""
+    points = points - points.mean(axis=0)
+    squares = (points**2).sum(axis=1)
+    return np.maximum(squares[:, None] + squares - 2 * points @ points.T, 0.0)
 
 
 def _step(a: Structure, b: Structure) -> Step:
     if a.periodic.all():
-        strained = not np.allclose(a.cell, b.cell, atol=1e-5)
+        cell = 0.5 * (a.cell + b.cell)
         fractions = np.linalg.solve(b.cell.T, b.positions.T).T - np.linalg.solve(a.cell.T, a.positions.T).T
-        displacement = (fractions - np.round(fractions)) @ (0.5 * (a.cell + b.cell))
-        deformation = np.linalg.solve(0.5 * (a.cell + b.cell), b.cell - a.cell)
+        displacement = (fractions - np.round(fractions)) @ cell
+        deformation = np.linalg.solve(cell, b.cell - a.cell)
     else:
-        strained = False
         displacement, deformation = b.positions - a.positions, np.zeros((3, 3))
     forces = 0.0 if a.forces is None or b.forces is None else 0.5 * (a.forces + b.forces)
-    both = a.virial is not None and b.virial is not None
+    virial = 0.0 if a.virial is None or b.virial is None else 0.5 * (a.virial + b.virial)
     strain = 0.5 * (deformation + deformation.T)
-    return Step(
-        b.energy - a.energy,
-        -float(np.sum(forces * displacement)),
-        float(np.sum(0.5 * (a.virial + b.virial) * strain)) if both else 0.0,
-        strained and both,
-    )
+    return Step(b.energy - a.energy, -float(np.sum(forces * displacement)), float(np.sum(virial * strain)))
 
 
-def _slope(steps: Float[np.ndarray, "P 2"]) -> tuple[float, bool]:
-    """Slope of the second column over the first, through the origin, and whether they are related at all.
+def _slope(steps: Sequence[tuple[float, float]]) -> tuple[float, bool]:
+    """The usual ratio of the second to the first number, and whether they are related at all.
 
-    Steps of every size count alike: a few large ones, where neither is linear, must not decide.
+    Measured on mlearn, water, ethanol, 3BPA and TiO2: 0.85 to 1.10 for forces, at correlations from 0.80 to 0.99.
     """
-    steps = steps[np.abs(steps).max(axis=1, initial=0.0) > 1e-6]
-    if len(steps) < 6:
+    x, y = np.array(steps, float).reshape(-1, 2).T
+    moving = (np.abs(x) > 1e-9) & (np.abs(y) > 1e-9)
+    x, y = x[moving], y[moving]
+    if len(x) < FEWEST_PAIRS:
         return 1.0, False
-    scale = np.median(np.abs(steps), axis=0)
-    if not scale.all():
-        return 1.0, False
-    x, y = (steps / scale).T
-    weights = 1.0 / np.maximum(x**2 + y**2, 1e-2)
-    xx, yy, xy = (weights * x * x).sum(), (weights * y * y).sum(), (weights * x * y).sum()
-    correlation = xy / np.sqrt(xx * yy)
-    return float(np.sign(xy) * np.sqrt(yy / xx) * scale[1] / scale[0]), bool(abs(correlation) > SURE)
+    correlation = float((x @ y) / np.sqrt((x @ x) * (y @ y)))
+    slope = float(np.median(y / x))
+    return slope, abs(correlation) > SURE and slope * correlation > 0
 
 
-def _unit(factor: float, factors: dict[str, float]) -> str | None:
-    """What numbers that are ``factor`` too large may be in; None where they are right."""
-    if 1 / AGREEMENT < factor < AGREEMENT:
-        return None
-    nearest = min(factors, key=lambda unit: abs(np.log(abs(factor) / factors[unit])))
-    other = min(factors, key=lambda unit: abs(np.log(abs(factor) * factors[unit])))
-    if abs(np.log(abs(factor) / factors[nearest])) < np.log(1.3):
-        return f"They are about {abs(factor):.3g} times too large, as in {nearest}"
-    if abs(np.log(abs(factor) * factors[other])) < np.log(1.3):
-        return f"They are about {1 / abs(factor):.3g} times too small, as if the energies were in {other}"
-    return f"They are off by a factor of about {abs(factor):.3g}"
+def _unit(factor: float, factors: dict[str, float]) -> str:
+    """What numbers that are ``factor`` too large may be in."""
+    nearest = min(factors, key=lambda unit: abs(np.log(factor / factors[unit])))
+    other = min(factors, key=lambda unit: abs(np.log(factor * factors[unit])))
+    if abs(np.log(factor / factors[nearest])) < np.log(1.5):
+        return f"They are about {factor:.3g} times too large, as in {nearest}"
+    if abs(np.log(factor * factors[other])) < np.log(1.5):
+        return f"They are about {1 / factor:.3g} times too small, as if the energies were in {other}"
+    return f"They are off by a factor of about {factor:.3g}"
 
 
 def _stiffness(structures: Sequence[Structure]) -> tuple[float, float]:
@@ -311,7 +309,7 @@ def _stiffness(structures: Sequence[Structure]) -> tuple[float, float]:
     A bond is an atom and its nearest neighbour. What pushes them apart falls with the distance, in every material.
     """
     lengths, pushes = defaultdict(list), defaultdict(list)
-    for s in structures[:: max(1, len(structures) // LOOKED_AT)]:
+    for s in structures[:: max(1, len(structures) // BONDS_OF)]:
         i, j, shifts = neighbor_pairs(s.positions, s.cell, s.periodic, 3.5)
         vectors = s.positions[j] - s.positions[i] + shifts @ s.cell
         r = np.linalg.norm(vectors, axis=1)

@@ -55,9 +55,9 @@ def normalised(model: eqx.Module, batches: Sequence[Batch], smallest: tuple[floa
 def starting_at_mean_energy(model: eqx.Module, batches: Sequence[Batch]) -> eqx.Module:
     """``model`` with the mean energy of the bound structures in its constant, where isolated atoms are the references.
 
-    The energies left to learn are then near the atomisation energy, several eV an atom: fitting that constant would keep
-    the optimiser from the forces. Models without such a constant (MACE, reference points off the atoms) stay as they
-    are.
+    The energies left to learn are then near the atomisation energy, several eV an atom: fitting that constant would
+    keep the optimiser from the forces. Models without such a constant (MACE, reference points off the atoms) stay as
+    they are.
     """
     place = _constant(model)
     weights = np.concatenate([b.energy_weight for b in batches])

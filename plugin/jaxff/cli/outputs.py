@@ -142,7 +142,7 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[Path | None] = ())
     given = [Path(path) for path in inputs if path is not None]
     for number, output in enumerate(wanted):
         path = output.path
-        if path.is_dir():
+        if os.path.isdir(path):  # unlike `Path.is_dir`, it bears names that are too long
             raise ConfigError(f"{output.option} {path} is a directory; give the name of a file")
         read = next((other for other in given if _same(path, other)), None)
         if read is not None:

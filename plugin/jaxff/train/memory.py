@@ -1,4 +1,4 @@
-"""How much memory training data take with their neighbours: a cutoff that does not fit is refused before it is tried."""
+"""How much memory training data take with their neighbours: a cutoff that does not fit is refused in time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from jax_models.errors import ConfigError
 from jax_models.training.data.batches import MINIMUM_ATOMS
 from jax_models.training.data.structures import Structure
 
-KEPT_BYTES = 40
-"""Of one neighbour in the prepared data: its vector, index, mask and the place of the reverse pair."""
+KEPT_BYTES = 80
+"""Of one neighbour in the prepared data and in their batches: its vector, index, mask and the place of the reverse
+pair."""
 FOUND_BYTES = 120
 """Of one neighbour of the structure whose neighbours are being found."""
-STEP_BYTES = 4000
-"""Of one neighbour in a batch, in a step of training. Measured for ACE; MACE takes up to four times as much."""
+STEP_BYTES = 2000
+"""Of one neighbour in a batch, in a step of training. ACE with its default settings takes 560; with more functions a
+descriptor takes more."""
 SMALLEST_CUTOFF = 0.5
 
 
@@ -86,8 +88,8 @@ def check_memory(
         low, high = (middle, high) if fits(middle) else (low, middle)
     advice = f"up to {low:.1f} Å would fit" if low > SMALLEST_CUTOFF else "the data are too large for this machine"
     raise ConfigError(
-        f"model.cutoff is {cutoff:g} Å: an atom of these structures would have about {found.average:.3g} neighbours, and "
-        f"training {needed}; {advice}, and 4 to 8 Å are common"
+        f"model.cutoff is {cutoff:g} Å: an atom of these structures would have about {found.average:.3g} neighbours, "
+        f"and training {needed}; {advice}, and 4 to 8 Å are common"
     )
 
 
@@ -99,13 +101,16 @@ def available_memory() -> float:
         limits.append(1024.0 * int(lines["MemAvailable"].split()[0]))
     except (OSError, KeyError, ValueError):
         pass
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    for folder, limit, used in (
+        ("/sys/fs/cgroup", "memory.max", "memory.current"),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
     ):
         try:
-            limits.append(float(int(Path(limit).read_text()) - int(Path(used).read_text())))
-        except (OSError, ValueError):
+            allowed, taken = (int(Path(folder, name).read_text()) for name in (limit, used))
+            counted = dict(line.split() for line in Path(folder, "memory.stat").read_text().splitlines())
+            # Files that were read count as taken, but make room when it is needed.
+            limits.append(float(allowed - taken + int(counted["inactive_file"])))
+        except (OSError, ValueError, KeyError):
             continue
     return max(min(limits), 0.0)
 

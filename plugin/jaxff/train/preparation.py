@@ -113,7 +113,7 @@ class Preparation:
         if not self.held_out and not linear:
             yield (
                 f"nothing is held out: no config_type has the {math.ceil(1 / max(settings.validation_fraction, 1e-9))} "
-                "different structures that give one for validation. All errors shown are those of the training data and "
+                "different structures that give one for validation. All errors shown are of the training data and "
                 "say nothing of new structures; give more data, --valid FILE, or a larger training.validation_fraction"
             )
         groups = equal_structures(data.structures)
@@ -126,8 +126,8 @@ class Preparation:
         seen = copies(given, data.structures)
         if seen:
             yield (
-                f"{len(seen)} of {len(given)} validation structures are in the training data too ({given[seen[0]].name}): "
-                "their errors say nothing of new structures"
+                f"{len(seen)} of {len(given)} validation structures are in the training data too "
+                f"({given[seen[0]].name}): their errors say nothing of new structures"
             )
         yield from map(str, suspicions([*data.structures, *given]))
 
