@@ -156,8 +156,8 @@ def _pack(members: Sequence[PreparedGrid], shape: Shape) -> GridBatch:
         row, atom = row + points, atom + n
     nb = Neighborhood(vectors, np.full(r, -1, np.int32), seen, mask, neighbors)
     return GridBatch(
-        nb, entries, structure, forces, force_weight, energy, energy_weight, virial, virial_weight, n_atoms, volume, density,
-        density_weight,
+        nb, entries, structure, forces, force_weight, energy, energy_weight, virial, virial_weight, n_atoms, volume,
+        density, density_weight,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from jax_models.models import build, completed, sees_whole_cell
 from jax_models.potential import Contract, Potential
 from jax_models.training.data.batches import Batch, Prepared, Shape, common_shape, prepare, shuffled_batches
 from jax_models.training.data.grid_batches import PreparedGrid, rows_of
+from jax_models.training.data.short_range import with_repulsion
 from jax_models.training.data.structures import Structure, check, elements_of, fingerprint, reference_energies, split
 from jax_models.training.gradient.finetuning import Start
 from jax_models.training.gradient.heads import only_head
@@ -106,7 +107,8 @@ def train(
 
     Args:
         structures: training data.
-        architecture: what `jax_models.models.build` takes.
+        architecture: what `jax_models.models.build` takes; where it says nothing of priors, it gets the repulsion of
+            `jax_models.training.data.short_range`.
         cutoff: Å.
         settings: see `Settings`.
         validation: chooses the best epoch; without it, a part of ``structures`` is set aside.
@@ -193,7 +195,9 @@ def begin(
             validation,
             rows=lambda elements: rows_of(build(architecture, elements, cutoff)),
         )
-        model = normalised(build(architecture, data.elements, cutoff, settings.seed), scaled_by(data))
+        batches = scaled_by(data)
+        architecture = with_repulsion(architecture, data.elements, cutoff, [*batches, *data.validation_batches])
+        model = normalised(build(architecture, data.elements, cutoff, settings.seed), batches)
         return PreparedTraining(model, completed(architecture), cutoff, data, None)
     beginning = Start.of(start, structures, settings.seed)
     given = structures, start.cutoff, settings, validation, beginning.elements

@@ -67,7 +67,8 @@ def select_features(
 
     Example:
         >>> structures = read_structures("Si_train.xyz.xz")  # doctest: +SKIP
-        >>> select_features(structures, {"descriptor": {"name": "ace"}}, 5.0, members=10).report["size"]  # doctest: +SKIP
+        >>> architecture = {"descriptor": {"name": "ace"}}
+        >>> select_features(structures, architecture, 5.0, members=10).report["size"]  # doctest: +SKIP
     """
     settings = settings or Settings()
     ordering(method, settings.seed)

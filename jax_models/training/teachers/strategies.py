@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_models.errors import ConfigError, DatasetError
-from jax_models.models import build
+from jax_models.models import build, sees_grid
 from jax_models.potential import Potential
 from jax_models.training.data.batches import Batch, common_shape, packs
 from jax_models.training.data.structures import Structure, elements_of
@@ -39,7 +39,7 @@ from jax_models.training.teachers.transfer import Pretraining
 from jax_models.training.teachers.weak import WeakSupervision
 
 PRETRAINING_HELD_OUT = 0.05
-FOLDS = 5
+WEIGHT_FOLDS = 5
 """Parts of the labelled structures, one of which is set aside to choose among weights where there are no validation
 data."""
 FEW = 50
@@ -164,10 +164,12 @@ class Case:
 
     def begin(self, settings: Settings) -> PreparedTraining:
         held_out = None if self.validation is None else [t.structure for t in self.validation]
-        if "grid" in str(self.architecture.get("reference_points")):
+        architecture = self.architecture if self.start is None else self.start.architecture
+        if sees_grid(architecture):
+            whose = "this is one" if self.start is None else "the potential to start from is one"
             raise ConfigError(
-                f"knowledge.strategy {self.knowledge.strategy} does not train models that look from a grid; "
-                "use atoms, bonds, or delta"
+                f"knowledge.strategy {self.knowledge.strategy} does not train models that look from a grid, and "
+                f"{whose}; use atoms, bonds, or knowledge.strategy=delta"
             )
         return begin(
             [t.structure for t in self.labelled],
@@ -312,14 +314,14 @@ def _validation_loss(training: Training) -> float:
 def _folds(case: Case) -> list[Case]:
     """With a part of the labelled structures for validation, whatever their groups: these may be too small to share."""
     bound = [n for n, t in enumerate(case.labelled) if not t.structure.isolated]
-    if len(bound) < FOLDS:
+    if len(bound) < WEIGHT_FOLDS:
         raise DatasetError(
             f"{len(bound)} labelled structures are too few to choose among knowledge.weight "
             f"{list(case.knowledge.weight)}: give one weight, or --valid"
         )
     order = np.random.default_rng([case.settings.seed, 7]).permutation(bound)
     folds = []
-    for held_out in map(set, np.array_split(order, FOLDS)[: FOLDS if len(bound) < FEW else 1]):
+    for held_out in map(set, np.array_split(order, WEIGHT_FOLDS)[: WEIGHT_FOLDS if len(bound) < FEW else 1]):
         kept, others = (
             [t for n, t in enumerate(case.labelled) if (n in held_out) is wanted] for wanted in (False, True)
         )
