@@ -129,18 +129,18 @@ def train(
         >>> train(structures, {"descriptor": {"name": "ace"}}, cutoff=5.0).potential.save("si.jaxff")  # doctest: +SKIP
     """
     settings = settings or Settings()
-    begun = begin(structures, architecture, cutoff, settings, validation, start)
-    objective = Supervised(begun.data, settings)
+    preparation = prepare_training(structures, architecture, cutoff, settings, validation, start)
+    objective = Supervised(preparation.data, settings)
     best, history = fit(
-        begun.model,
+        preparation.model,
         objective,
-        plan_of(settings, begun.data),
-        trained=only_head(begun.model) if start is not None and settings.trunk == "frozen" else None,
+        plan_of(settings, preparation.data),
+        trained=only_head(preparation.model) if start is not None and settings.trunk == "frozen" else None,
         checkpoint=checkpoint,
-        identity=begun.identity(settings),
+        identity=preparation.identity(settings),
         progress=progress,
     )
-    return finished(best, history, objective, begun, provenance)
+    return training_of(best, history, objective, preparation, provenance)
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class PreparedTraining:
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
-def begin(
+def prepare_training(
     structures: Sequence[Structure],
     architecture: dict[str, Any],
     cutoff: float,
@@ -260,11 +260,11 @@ def plan_of(settings: Settings, data: Labelled) -> Plan:
     return Plan.of(settings, neighbors, any(p.forces is not None for p in data.prepared))
 
 
-def finished(
+def training_of(
     model: eqx.Module,
     history: list[Record],
     objective: Supervised,
-    begun: PreparedTraining,
+    preparation: PreparedTraining,
     provenance: dict[str, Any] | None,
 ) -> Training:
     """The trained model as a potential that says where it comes from."""
@@ -279,6 +279,6 @@ def finished(
         "data_sha256": fingerprint([*data.structures, *data.validation]),
         **(provenance or {}),
     }
-    contract = Contract.of(model, data.elements, begun.cutoff)
-    potential = Potential(contract, jax.tree.map(np.asarray, model), begun.architecture, data.references, origin)
+    contract = Contract.of(model, data.elements, preparation.cutoff)
+    potential = Potential(contract, jax.tree.map(np.asarray, model), preparation.architecture, data.references, origin)
     return Training(potential, history)
