@@ -17,6 +17,7 @@ from jax_models.message_passing import MESSAGE_PASSING
 from jax_models.message_passing.network import MessagePassing
 from jax_models.neighborhood import Neighborhood
 from jax_models.priors import PRIORS
+from jax_models.priors.zbl import lengthened
 from jax_models.readouts import READOUTS
 from jax_models.reference_points import REFERENCE_POINTS
 from jax_models.whole_cell import WholeCellModel
@@ -50,6 +51,7 @@ class LocalModel(eqx.Module):
     def features(self, neighborhood: Neighborhood) -> Float[Array, "N F"]:
         """Normalised features of each centre."""
         mean, scale = jax.lax.stop_gradient((self.feature_mean, self.feature_scale))
+        neighborhood = lengthened(self.priors, neighborhood)
         # Scaled with the atoms last, as the descriptors have them: in the other order the gradient costs 0.5 us an atom
         # more.
         return ((self.descriptor(neighborhood).T - mean[:, None]) * scale[:, None]).T
@@ -121,7 +123,7 @@ class PointModel(LocalModel):
             features = (self.descriptor.at_point(environments) - mean) * scale
             return weights * self.readout(features, jnp.zeros_like(environments.species))
 
-        energy = self.descriptor.points.over_points(neighborhood, weighted)
+        energy = self.descriptor.points.over_points(lengthened(self.priors, neighborhood), weighted)
         if self.centers == "grid":
             empty = self.descriptor.points.over_points(_empty(neighborhood.vectors.dtype), weighted)
             energy = (energy - empty) * (1.0 / VOLUME)
@@ -157,7 +159,7 @@ def build(
     """
     if not cutoff > 0:
         raise ConfigError(f"cutoff is {cutoff}; it must be a positive distance in Å")
-    priors = [construct(PRIORS, "prior", prior, elements) for prior in architecture.get("priors", [])]
+    priors = [construct(PRIORS, "prior", prior, elements, cutoff) for prior in architecture.get("priors", [])]
     if "name" in architecture:
         settings = {k: v for k, v in architecture.items() if k != "priors"}
         return construct(
@@ -202,6 +204,16 @@ def sees_whole_cell(architecture: dict[str, Any]) -> bool:
     """
     name = architecture.get("descriptor", {}).get("name")
     return name in WHOLE_CELL and "reference_points" not in architecture
+
+
+def sees_grid(architecture: dict[str, Any]) -> bool:
+    """Whether ``architecture`` describes a model whose environments are those of a grid's points.
+
+    Example:
+        >>> sees_grid({"reference_points": "grid"}), sees_grid({"reference_points": {"name": "bonds"}})
+        (True, False)
+    """
+    return _reference_points(architecture).get("name") == "grid"
 
 
 def _reference_points(architecture: dict[str, Any]) -> dict[str, Any]:

@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import make_grid_potential
 from training_data import TINY, emt_structures
+from whole_cell_potentials import whole_cell_potential
 
-from jax_models import ConfigError, DatasetError
+from jax_models import ConfigError, DatasetError, Potential
 from jax_models.models import build
 from jax_models.training.data.batches import common_shape, pack, prepare
 from jax_models.training.gradient.heads import Heads, only_head
@@ -301,3 +303,23 @@ def test_what_a_strategy_lacks_is_said():
         Knowledge("magic")
     with pytest.raises(ConfigError, match=r"knowledge.weight is \[-1\]"):
         Knowledge("weak", weight=(-1,))
+
+
+@pytest.mark.parametrize("strategy", ["weak", "transfer", "both"])
+def test_a_start_that_looks_from_a_grid_is_refused(strategy):
+    """Teachers' labels are batched atom by atom: points of a grid, given as the start, would be trained as atoms."""
+    start = make_grid_potential(
+        ("Cu", "Au"), CUTOFF, {"descriptor": {"name": "gmp"}, "reference_points": {"name": "grid", "spacing": 0.7}}
+    )
+    with pytest.raises(ConfigError, match=f"{strategy} does not train models that look from a grid"):
+        run(strategy, start=start)
+
+
+@pytest.mark.parametrize("strategy", ["weak", "transfer", "both", "delta"])
+def test_starts_that_hold_no_trainable_model_are_refused(strategy):
+    exported = Potential.from_function(lambda nb: jnp.sum(nb.mask, axis=-1) * 1.0, ["Cu", "Au"], CUTOFF)
+    with pytest.raises(ConfigError, match="an exported potential holds compiled code"):
+        run(strategy, start=exported)
+    whole = whole_cell_potential(("Cu", "Au"))
+    with pytest.raises(ConfigError, match="a model of whole cells is not trained by gradients"):
+        run(strategy, start=whole)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jax_models import ConfigError
+from jax_models.models import build
 from jax_models.neighborhood import Neighborhood
 from jax_models.priors.zbl import ZBL
 from jax_models.readouts import READOUTS
@@ -87,3 +88,69 @@ def test_zbl_repulsion():
 def test_zbl_needs_a_distance():
     with pytest.raises(ConfigError, match="outer"):
         ZBL(("Si",), outer=0.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"outer": 4.5}, r"outer of Si-Si is 4.5 Å, beyond the cutoff of 4.0 Å"),
+        ({"outer": {"Si-O": 4.5}}, r"outer of O-Si is 4.5 Å, beyond the cutoff of 4.0 Å"),
+        ({"inner": {"O-O": 5.0}, "outer": 2.0}, r"inner of O-O is 5.0 Å, beyond the cutoff of 4.0 Å"),
+        ({"inner": 2.0, "outer": 1.5}, r"inner of Si-Si is 2.0 Å, above its outer of 1.5 Å"),
+        ({"inner": {"O-Si": -1.0}}, "inner of O-Si is -1.0; it must be a positive distance"),
+        ({"outer": {"Si": 2.0}}, "outer names 'Si', which is no pair of elements"),
+        ({"outer": {"Si-Xx": 2.0}}, "outer names 'Si-Xx', which is no pair of elements"),
+    ],
+)
+def test_zbl_beyond_what_the_model_sees_is_refused(settings, message):
+    """At an outer distance beyond the cutoff the energy would jump where a neighbour goes out of sight."""
+    with pytest.raises(ConfigError, match=message):
+        build({"priors": [{"name": "zbl", **settings}]}, ("Si", "O"), 4.0)
+
+
+def test_zbl_of_pairs_that_are_not_named_fits_the_cutoff():
+    zbl = ZBL(("O", "Cs"), 3.0, inner={"O-Cs": 1.0}, outer={"O-O": 0.5})
+    assert zbl.inner[0][0] == 0.5  # what fits into its outer, less than 0.8 of two radii
+    assert (zbl.inner[0][1], zbl.outer[0][1]) == (zbl.inner[1][0], zbl.outer[1][0]) == (1.0, 1.25)
+    assert (zbl.inner[1][1], zbl.outer[1][1]) == (2.4, 3.0)  # 0.8 of two radii would be 3.9
+    assert zbl.inner[0][0] <= zbl.outer[0][0]
+
+
+def test_zbl_of_each_pair_has_its_own_distance():
+    outers = {"H-H": 0.7, "H-O": 1.1, "O-O": 1.9}
+    zbl = ZBL(("O", "H"), 4.0, outer=outers)
+    distances = np.array([[0.6, 1.0, 1.5]])
+    vectors = distances[..., None] * np.array([0.0, 0.6, 0.8])
+    with jax.enable_x64(True):
+        for center, z_i in enumerate((8, 1)):
+            for neighbor, z_j in enumerate((8, 1)):
+                kinds = np.full((1, 3), neighbor, np.int32)
+                nb = Neighborhood(vectors, np.full(1, center, np.int32), kinds, np.ones((1, 3), bool))
+                outer = outers["-".join(sorted(("OH"[center], "OH"[neighbor])))]
+                expected = sum(zbl_pair(z_i, z_j, r, outer) for r in distances[0])
+                np.testing.assert_allclose(zbl(nb)[0], expected, rtol=1e-12)
+
+
+def test_what_the_learned_part_sees_of_close_pairs():
+    """The vectors of data are left alone to the last bit; shorter ones get longer, with two continuous derivatives."""
+    zbl = ZBL(("Si",), 5.0, inner=2.0, outer=2.5)
+
+    def length(r):
+        nb = Neighborhood(
+            jnp.array([0.0, 0.6, 0.8]) * jnp.reshape(r, (1, 1, 1)), np.zeros(1, np.int32), np.zeros((1, 1), np.int32),
+            np.ones((1, 1), bool),
+        )  # fmt: skip
+        seen = zbl.lengthened(nb).vectors[0, 0]
+        return seen @ jnp.array([0.0, 0.6, 0.8])
+
+    with jax.enable_x64(True):
+        for r in (2.0, 2.3, 4.9):
+            assert float(length(r)) == pytest.approx(r, rel=1e-15)
+        for r in (1e-3, 0.3, 1.0, 1.39):
+            assert float(length(r)) == pytest.approx(1.7)
+        for edge in (1.4, 2.0):
+            for derivative in (length, jax.grad(length), jax.grad(jax.grad(length))):
+                assert float(derivative(edge - 1e-7)) == pytest.approx(float(derivative(edge + 1e-7)), abs=1e-5)
+        slopes = [jax.grad(length)(r) for r in np.linspace(0.5, 2.5, 50)]
+        assert min(slopes) > -1e-12
+        assert max(slopes) < 1.0 + 1e-12

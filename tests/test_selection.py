@@ -69,6 +69,22 @@ def test_what_is_only_noise_is_not_selected_again_and_again(sparse):
     assert np.median(np.delete(frequency, [*TRUE, 39])) < 0.2
 
 
+def test_stability_counts_how_often_before_how_early():
+    """A parameter that almost every half selects comes before one that few halves select, be it as their first."""
+    generator = np.random.default_rng(2)
+    n = 60
+    matrix = generator.normal(size=(n, 30))
+    # Few structures hold nearly all there is of parameter 0: the halves that have several of them take it first.
+    target = matrix[:, 1] + 0.9 * matrix[:, 2] + 0.8 * matrix[:, 3] + 0.7 * matrix[:, 4]
+    matrix[:, 0] = 0.0
+    matrix[:3, 0] = 30.0
+    target[:3] += np.array([30.0, -30.0, 30.0])
+    parts = [row[None] for row in np.column_stack([matrix, target + 0.3 * generator.normal(size=n)])]
+    order, frequency = stable_order(parts, np.array([], int), 12)
+    assert len(set(frequency[order].tolist())) > 3, "there is something to be ordered"
+    assert (np.diff(frequency[order]) <= 1e-12).all()
+
+
 def test_nested_error_is_that_of_new_data(sparse):
     generator = np.random.default_rng(1)
     noise = [np.append(row[0, :-1], generator.normal())[None] for row in sparse]

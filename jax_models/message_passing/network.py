@@ -21,6 +21,7 @@ from jax_models.errors import ConfigError
 from jax_models.interfaces import Prior
 from jax_models.message_passing.radial_table import RadialTable, tabulate
 from jax_models.neighborhood import Neighborhood
+from jax_models.priors.zbl import lengthened
 
 Own = Any
 """A layer's result on its own centres: a pytree of arrays with the centre as first axis."""
@@ -95,6 +96,10 @@ class MessagePassing(eqx.Module):
             jnp.zeros(neighborhood.species.shape, neighborhood.vectors.dtype),
         )
 
+    def seen(self, neighborhood: Neighborhood) -> Neighborhood:
+        """What the layers see of an environment, where priors keep the shortest distances from them."""
+        return lengthened(self.priors, neighborhood)
+
     def energies(self, neighborhood: Neighborhood, fetch: Fetch = lambda messages: messages) -> Float[Array, " N"]:
         """Energy of each centre in eV.
 
@@ -108,11 +113,12 @@ class MessagePassing(eqx.Module):
         """
         if neighborhood.neighbors is None:
             raise ConfigError("a message-passing model needs Neighborhood.neighbors, the index of each neighbour")
-        own, output = self.first_layer(neighborhood)
+        seen = self.seen(neighborhood)
+        own, output = self.first_layer(seen)
         energy = self.scaled(output) + self.prior_energies(neighborhood)
         for t in range(1, self.n_layers):
             received = gather_messages(fetch(self.message(t, own)), neighborhood.neighbors)
-            own, output = self.layer(t, neighborhood, own, received)
+            own, output = self.layer(t, seen, own, received)
             energy = energy + self.scaled(output)
         return energy
 

@@ -78,7 +78,7 @@ class Stages:
 
     def _first(self, nb: Neighborhood):
         model = self._model_in(nb.vectors.dtype)
-        own, output = model.first_layer(nb)
+        own, output = model.first_layer(model.seen(nb))
         message = model.message(1, own) if self.n_layers > 1 else None
         return model.scaled(output) + model.prior_energies(nb), own, message
 
@@ -117,7 +117,7 @@ class Stages:
 
     def _layer_on(self, t: int, nb: Neighborhood, own, received):
         model = self._model_in(nb.vectors.dtype)
-        own, output = model.layer(t, nb, own, received)
+        own, output = model.layer(t, model.seen(nb), own, received)
         if t + 1 == self.n_layers:
             return (model.scaled(output),)
         return model.scaled(output), own, model.message(t + 1, own)

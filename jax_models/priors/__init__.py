@@ -1,4 +1,7 @@
-"""Physics added before learning. One file each, one registry line below."""
+"""Physics added before learning. One file each, one registry line below.
+
+A prior gives an energy for each centre, and says what the learned part sees of an environment (``lengthened``).
+"""
 
 from jax_models.priors.zbl import ZBL
 

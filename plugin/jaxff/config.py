@@ -55,14 +55,15 @@ class ModelConfig(BaseModel):
         None, description="Where environments are looked at from: a name, or a name and its settings; null: atoms."
     )
     readout: dict[str, Any] | None = Field(None, description="Features -> energy: a name and its settings.")
-    priors: list[dict[str, Any]] = Field([], description="Physics added before learning: names and their settings.")
+    priors: list[dict[str, Any]] | None = Field(
+        None,
+        description="Physics added before learning: names and their settings. null: zbl below the distances of the "
+        "data, where the model sees neighbours; []: none.",
+    )
 
     def architecture(self) -> dict[str, Any]:
         """What `jax_models.models.build` takes."""
-        values = self.model_dump(exclude={"cutoff"}, exclude_none=True)
-        if not values["priors"]:
-            del values["priors"]
-        return values
+        return self.model_dump(exclude={"cutoff"}, exclude_none=True)
 
     def cutoff_for(self, structures: Sequence[Structure]) -> float:
         """The cutoff (Å) of a model that is trained on ``structures``."""

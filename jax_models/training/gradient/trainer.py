@@ -21,6 +21,7 @@ from jax_models.models import build, completed, sees_whole_cell
 from jax_models.potential import Potential
 from jax_models.training.data.batches import Batch, Prepared, Shape, common_shape, prepare, shuffled_batches
 from jax_models.training.data.grid_batches import PreparedGrid, rows_of
+from jax_models.training.data.short_range import with_repulsion
 from jax_models.training.data.structures import Structure, check, elements_of, fingerprint, reference_energies, split
 from jax_models.training.gradient.finetuning import Start
 from jax_models.training.gradient.heads import only_head
@@ -107,7 +108,8 @@ def train(
 
     Args:
         structures: training data.
-        architecture: what `jax_models.models.build` takes.
+        architecture: what `jax_models.models.build` takes; where it says nothing of priors, it gets the repulsion of
+            `jax_models.training.data.short_range`.
         cutoff: Å.
         settings: see `Settings`.
         validation: chooses the best epoch; without it, a part of ``structures`` is set aside.
@@ -128,18 +130,18 @@ def train(
         >>> train(structures, {"descriptor": {"name": "ace"}}, cutoff=5.0).potential.save("si.jaxff")  # doctest: +SKIP
     """
     settings = settings or Settings()
-    begun = begin(structures, architecture, cutoff, settings, validation, start)
-    objective = Supervised(begun.data, settings)
+    preparation = prepare_training(structures, architecture, cutoff, settings, validation, start)
+    objective = Supervised(preparation.data, settings)
     best, history = fit(
-        begun.model,
+        preparation.model,
         objective,
-        plan_of(settings, begun.data),
-        trained=only_head(begun.model) if start is not None and settings.trunk == "frozen" else None,
+        plan_of(settings, preparation.data),
+        trained=only_head(preparation.model) if start is not None and settings.trunk == "frozen" else None,
         checkpoint=checkpoint,
-        identity=begun.identity(settings),
+        identity=preparation.identity(settings),
         progress=progress,
     )
-    return finished(best, history, objective, begun, provenance)
+    return training_of(best, history, objective, preparation, provenance)
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class PreparedTraining:
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
-def begin(
+def prepare_training(
     structures: Sequence[Structure],
     architecture: dict[str, Any],
     cutoff: float,
@@ -194,7 +196,9 @@ def begin(
             validation,
             rows=lambda elements: rows_of(build(architecture, elements, cutoff)),
         )
-        model = normalised(build(architecture, data.elements, cutoff, settings.seed), scaled_by(data))
+        batches = scaled_by(data)
+        architecture = with_repulsion(architecture, data.elements, cutoff, [*batches, *data.validation_batches])
+        model = normalised(build(architecture, data.elements, cutoff, settings.seed), batches)
         model = starting_at_mean_energy(model, data.train_batches)
         return PreparedTraining(model, completed(architecture), cutoff, data, None)
     beginning = Start.of(start, structures, settings.seed)
@@ -258,11 +262,11 @@ def plan_of(settings: Settings, data: Labelled) -> Plan:
     return Plan.of(settings, neighbors, any(p.forces is not None for p in data.prepared))
 
 
-def finished(
+def training_of(
     model: eqx.Module,
     history: list[Record],
     objective: Supervised,
-    begun: PreparedTraining,
+    preparation: PreparedTraining,
     provenance: dict[str, Any] | None,
 ) -> Training:
     """The trained model as a potential that says where it comes from."""
@@ -277,6 +281,6 @@ def finished(
         "data_sha256": fingerprint([*data.structures, *data.validation]),
         **(provenance or {}),
     }
-    contract = Contract.of(model, data.elements, begun.cutoff)
-    potential = Potential(contract, jax.tree.map(np.asarray, model), begun.architecture, data.references, origin)
+    contract = Contract.of(model, data.elements, preparation.cutoff)
+    potential = Potential(contract, jax.tree.map(np.asarray, model), preparation.architecture, data.references, origin)
     return Training(potential, history)

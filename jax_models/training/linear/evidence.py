@@ -18,13 +18,14 @@ import numpy as np
 from jaxtyping import Float
 
 from jax_models.errors import ConfigError
+from jax_models.training.linear.least_squares import STRENGTHS
 
 POWERS = (1, 2, 3)
 """Of (1 + radial orders + degree), the penalty of a feature."""
 TRIPLETS = (1.0, 0.3, 0.1, 0.03)
 """How much a triplet feature may contribute, a pair feature's part being 1."""
-STRENGTHS = 10.0 ** np.arange(-12.0, 1.1, 0.5)
-"""Of the prior, in units of the largest eigenvalue."""
+TRIED = STRENGTHS[4:]
+"""From 1e-12: what is weaker is no prior in double precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +117,7 @@ def most_probable(rows: Float[np.ndarray, "R P+1"], n_rows: int, names: Sequence
             {
                 "smoothness": power,
                 "triplets": part,
-                "ridge": float(STRENGTHS[best]),
+                "ridge": float(TRIED[best]),
                 "log_evidence": float(evidence[best]),
             }
         )
@@ -142,7 +143,7 @@ def _along_strengths(
     seen = u.T @ target
     rest = max(float(target @ target - seen @ seen), 0.0)
     settings, logs = [], []
-    for strength in STRENGTHS * singular.max() ** 2:
+    for strength in TRIED * singular.max() ** 2:
         squares = float(np.sum(seen**2 * strength / (singular**2 + strength))) + rest
         noise = np.sqrt(squares / n)
         logs.append(-n * np.log(noise) - 0.5 * float(np.sum(np.log1p(singular**2 / strength))))

@@ -17,13 +17,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jax_models.errors import ConfigError
-from jax_models.training.linear.least_squares import Ridge, folds_of, loss, triangle
+from jax_models.training.linear.least_squares import FOLDS, STRENGTHS, Ridge, folds_of, loss, triangle
 
 Rows = Float[np.ndarray, "R P+1"]
 Order = Callable[[Rows, Int[np.ndarray, " B"], int], Int[np.ndarray, " N"]]
 
-STRENGTHS = 10.0 ** np.arange(-12.0, -1.9, 1.0)
-FOLDS = 8
+TRIED = STRENGTHS[4:25:2]
+"""1e-12 to 1e-2, ten apart: each is tried for every size and fold."""
 SUBSAMPLES = 40
 """Random halves of the data that stability selection looks at."""
 
@@ -159,7 +159,7 @@ def select(
     folds = folds_of(kinds, min(FOLDS, len(parts)))
     sizes = sizes_up_to(min(most, parts[0].shape[1] - 1), len(kept))
     n_folds = int(folds.max()) + 1
-    found = np.full((n_folds, len(sizes), len(STRENGTHS)), np.inf)
+    found = np.full((n_folds, len(sizes), len(TRIED)), np.inf)
     counts = np.zeros(n_folds)
     for fold in range(n_folds):
         train = [p for p, f in zip(parts, folds, strict=True) if f != fold]
@@ -175,14 +175,14 @@ def select(
     path = []
     for number, size in enumerate(sizes[sizes <= len(order)]):
         s = best_strength[number]
-        fitted = fit(complete, order[:size], STRENGTHS[s])
+        fitted = fit(complete, order[:size], TRIED[s])
         path.append(
             {
                 "features": int(size),
                 "error": float(mean[number, s]),
                 "spread": float(spread[number, s]),
                 "training_error": float(np.sqrt(loss(complete, fitted))),
-                "ridge": float(STRENGTHS[s]),
+                "ridge": float(TRIED[s]),
             }
         )
     best = min((record for record in path if np.isfinite(record["error"])), key=lambda record: record["error"])
@@ -238,25 +238,25 @@ def stable_order(
     """Stability selection (Meinshausen, Bühlmann, J. R. Stat. Soc. B 72, 417) with greedy orthogonal least squares.
 
     Random halves of the structures are ordered each for itself; parameters follow by how often they are among the first
-    n, and where that is equal by how early.
+    n/2, and where that is equal by how early.
 
     Returns:
         The order, and the frequency of every parameter.
     """
     generator = np.random.default_rng([seed, 4])
     n_parameters = parts[0].shape[1] - 1
-    frequency, earliness = np.zeros(n_parameters), np.zeros(n_parameters)
+    times, earliness = np.zeros(n_parameters, int), np.zeros(n_parameters)
     for _ in range(SUBSAMPLES):
         half = generator.choice(len(parts), max(len(parts) // 2, 1), replace=False)
         order = orthogonal_least_squares(
             triangle([parts[i] for i in half], n_parameters + 1), kept, max(n // 2, len(kept) + 1)
         )
-        frequency[order] += 1.0 / SUBSAMPLES
+        times[order] += 1
         earliness[order] += 1.0 / (1.0 + np.arange(len(order)))
-    score = frequency + earliness / (1.0 + earliness.max())
-    score[kept] = np.inf
-    order = np.argsort(-score, kind="stable")[:n]
-    return order[score[order] > 0], frequency
+    frequency = times / SUBSAMPLES
+    times[kept] = SUBSAMPLES + 1
+    order = np.lexsort((-earliness, -times))[:n]
+    return order[times[order] > 0], frequency
 
 
 def sizes_up_to(most: int, least: int = 0) -> Int[np.ndarray, " S"]:
@@ -273,11 +273,11 @@ def errors_along(
     """Squared residuals of ``held_out`` for each size and ridge strength; infinite where the order ends before."""
     order = order_of(train, kept, int(sizes[-1]))
     rows = triangle(train, held_out.shape[1])
-    result = np.full((len(sizes), len(STRENGTHS)), np.inf)
+    result = np.full((len(sizes), len(TRIED)), np.inf)
     for number, size in enumerate(sizes[sizes <= len(order)]):
         columns = np.append(order[:size], -1)
         solutions = _ridge(rows[:, columns])
-        result[number] = [loss(held_out[:, columns], solutions(strength)) for strength in STRENGTHS]
+        result[number] = [loss(held_out[:, columns], solutions(strength)) for strength in TRIED]
     return result
 
 

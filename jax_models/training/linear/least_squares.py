@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 STRENGTHS = 10.0 ** np.arange(-14.0, 1.1, 0.5)
-"""Ridge strengths that are tried, in units of the largest eigenvalue of the scaled normal matrix."""
+"""Strengths of a ridge or a prior that are tried, in units of the largest eigenvalue of the scaled normal matrix."""
+FOLDS = 8
+"""Parts of the data, each of which is left out once in a cross-validation."""
 
 
 def triangle(blocks: Iterable[Float[np.ndarray, "R Q"]], n_columns: int) -> Float[np.ndarray, "T Q"]:

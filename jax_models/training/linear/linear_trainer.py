@@ -11,14 +11,13 @@ from jax_models.training.data.structures import Structure
 from jax_models.training.gradient.trainer import Training
 from jax_models.training.linear.ensemble import KEY, described
 from jax_models.training.linear.evidence import most_probable
-from jax_models.training.linear.least_squares import STRENGTHS, cross_validated, folds_of, triangle
+from jax_models.training.linear.least_squares import FOLDS, STRENGTHS, cross_validated, folds_of, triangle
 from jax_models.training.linear.problem import pose
 from jax_models.training.settings import Settings
 
 MEMBERS = 20
 """Draws from the posterior that a potential with a smooth prior keeps, for its uncertainty."""
 
-FOLDS = 8
 """Parts of the data for cross-validation; the training keeps a triangular factor of each, never the rows."""
 
 
@@ -57,9 +56,8 @@ def train_linear(
         ConfigError: a setting out of range, or a model that is not linear in its readout.
 
     Example:
-        >>> architecture = {"descriptor": {"name": "soap"}}
         >>> structures = read_structures("Si_train.xyz.xz")  # doctest: +SKIP
-        >>> train_linear(structures, architecture, 5.0).potential.save("si.jaxff")  # doctest: +SKIP
+        >>> train_linear(structures, {"descriptor": {"name": "soap"}}, 5.0).potential.save("si.jaxff")  # doctest: +SKIP
     """
     settings = settings or Settings()
     problem = pose(structures, architecture, cutoff, settings)

@@ -17,6 +17,7 @@ from jax_models.models import build, completed
 from jax_models.potential import Potential
 from jax_models.training.data.batches import Prepared, common_shape
 from jax_models.training.data.grid_batches import rows_of
+from jax_models.training.data.short_range import with_repulsion
 from jax_models.training.data.structures import Structure, check, elements_of, fingerprint, reference_energies
 from jax_models.training.gradient.losses import errors
 from jax_models.training.gradient.metrics import fixed_batches, measure
@@ -126,15 +127,22 @@ def pose(structures: Sequence[Structure], architecture: dict[str, Any], cutoff: 
     references = reference_energies(structures, elements)
     if "name" not in architecture:
         architecture = {"readout": {"name": "linear"}, **architecture}
-    architecture = completed(architecture)
     model = build(architecture, elements, cutoff, settings.seed)
     check_linear(model)
-    posed = _of_cells if model.kind == "global" else _of_environments
-    model, *rest = posed(structures, model, elements, references, cutoff, settings)
+    if model.kind == "global":
+        model, *rest = _of_cells(structures, model, elements, references, settings)
+    else:
+        prepared = [rows_of(model)(s, elements, references, cutoff, np.float64) for s in structures]
+        architecture = with_repulsion(
+            architecture, elements, cutoff, fixed_batches(prepared, common_shape(prepared, 4))
+        )
+        model = build(architecture, elements, cutoff, settings.seed)
+        model, *rest = _of_environments(prepared, model, elements, references, cutoff, settings)
+    architecture = completed(architecture)
     return Problem(structures, model, architecture, Contract.of(model, elements, cutoff), references, settings, *rest)
 
 
-def _of_environments(structures, model, elements, references, cutoff, settings):
+def _of_environments(prepared, model, elements, references, cutoff, settings):
     prepare_rows = rows_of(model)
 
     def prepared_of(members: Sequence[Structure]) -> list[Prepared]:
@@ -147,7 +155,6 @@ def _of_environments(structures, model, elements, references, cutoff, settings):
             data = prepared if members is None else prepared_of(members)
             return measure(eqx.filter_jit(errors), model, fixed_batches(data, common_shape(data, 4)))
 
-    prepared = prepared_of(structures)
     weights = row_weights(prepared, settings)
     with jax.enable_x64(True):
         # A smooth prior weighs features by their orders: all of them are then in units of their own spread.
@@ -156,7 +163,7 @@ def _of_environments(structures, model, elements, references, cutoff, settings):
     return model, weights, lambda: equations(model, prepared, weights[1] > 0, weights[2] > 0), metrics
 
 
-def _of_cells(structures, model, elements, references, cutoff, settings):
+def _of_cells(structures, model, elements, references, settings):
     """Features of whole cells cost too much to be computed twice: the equations are kept."""
 
     def prepared_of(members: Sequence[Structure]) -> list[PreparedCell]:

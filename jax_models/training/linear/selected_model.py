@@ -85,9 +85,9 @@ def select_features(
     kept = problem.bias_indices
     options = {"method": method, "most": most}
     selection = select(parts, kinds, kept, seed=settings.seed, **options)
-    drawn = [selection.parameters]
+    solutions = [selection.parameters]
     if members > 1:
-        drawn = [m.parameters for m in ensemble(parts, kinds, kept, members, seed=settings.seed, **options)]
+        solutions = [m.parameters for m in ensemble(parts, kinds, kept, members, seed=settings.seed, **options)]
     frequency = stable_order(parts, np.array(kept), selection.size, settings.seed)[1]
     names = problem.parameter_names
     report = {
@@ -100,7 +100,7 @@ def select_features(
             {**names[i], "frequency": float(frequency[i]), "parameter": float(selection.parameters[i])}
             for i in selection.selected
         ],
-        "ensemble_sizes": [int(np.count_nonzero(m)) for m in drawn] if members > 1 else [],
+        "ensemble_sizes": [int(np.count_nonzero(m)) for m in solutions] if members > 1 else [],
     }
     origin = {
         "method": f"linear, {method}",
@@ -109,8 +109,8 @@ def select_features(
         **(provenance or {}),
     }
     if members > 1:
-        origin[KEY] = described(drawn)
-    potential = problem.potential(np.mean(drawn, axis=0), origin, validation)
+        origin[KEY] = described(solutions)
+    potential = problem.potential(np.mean(solutions, axis=0), origin, validation)
     return SelectedModel(potential, selection, report)
 
 

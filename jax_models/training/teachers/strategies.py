@@ -14,14 +14,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_models.errors import ConfigError, DatasetError
-from jax_models.models import build
+from jax_models.models import build, sees_grid
 from jax_models.potential import Potential
 from jax_models.training.data.batches import Batch, common_shape, packs
 from jax_models.training.data.structures import Structure, elements_of
 from jax_models.training.gradient.heads import Heads, only_head
 from jax_models.training.gradient.loop import Plan, Progress, fit
 from jax_models.training.gradient.metrics import loss_of
-from jax_models.training.gradient.trainer import PreparedTraining, Supervised, Training, begin, finished, plan_of, train
+from jax_models.training.gradient.trainer import (
+    PreparedTraining,
+    Supervised,
+    Training,
+    plan_of,
+    prepare_training,
+    train,
+    training_of,
+)
 from jax_models.training.settings import Settings
 from jax_models.training.teachers.knowledge_settings import Knowledge
 from jax_models.training.teachers.teacher_labels import (
@@ -31,15 +39,15 @@ from jax_models.training.teachers.teacher_labels import (
     energy_errors,
     fingerprint_of_teachers,
     only,
-    pack_taught,
-    prepare_taught,
+    pack_teacher_labels,
+    prepare_teacher_labels,
     ranking,
 )
 from jax_models.training.teachers.transfer import Pretraining
 from jax_models.training.teachers.weak import WeakSupervision
 
 PRETRAINING_HELD_OUT = 0.05
-FOLDS = 5
+WEIGHT_FOLDS = 5
 """Parts of the labelled structures, one of which is set aside to choose among weights where there are no validation
 data."""
 FEW = 50
@@ -130,14 +138,14 @@ def train_with_knowledge(
         if bare is not None or not knowledge.forces:
             why = "knowledge.forces is false" if bare is None else f"{bare} has none"
             raise DatasetError(f"knowledge.choice environment judges teachers by forces, but {why}; use structure")
-    begun = case.begin(settings)
+    preparation = case.prepare(settings)
     # Weak supervision may find no teacher good enough to be heard.
     heard = bool(case.heard()) or not knowledge.weak
     if knowledge.transfer and heard:
-        begun = _pretrained(case, begun, origin)
+        preparation = _pretrained(case, preparation, origin)
     if not heard:
         origin["weight"] = 0.0
-    training = _weak(case, begun, origin) if knowledge.weak and heard else _fine_tuned(case, begun)
+    training = _weak(case, preparation, origin) if knowledge.weak and heard else _fine_tuned(case, preparation)
     return dataclasses.replace(
         training,
         potential=dataclasses.replace(
@@ -162,14 +170,16 @@ class Case:
     checkpoint: str | os.PathLike | None
     progress: Progress | None
 
-    def begin(self, settings: Settings) -> PreparedTraining:
+    def prepare(self, settings: Settings) -> PreparedTraining:
         held_out = None if self.validation is None else [t.structure for t in self.validation]
-        if "grid" in str(self.architecture.get("reference_points")):
+        architecture = self.architecture if self.start is None else self.start.architecture
+        if sees_grid(architecture):
+            whose = "this is one" if self.start is None else "the potential to start from is one"
             raise ConfigError(
-                f"knowledge.strategy {self.knowledge.strategy} does not train models that look from a grid; "
-                "use atoms, bonds, or delta"
+                f"knowledge.strategy {self.knowledge.strategy} does not train models that look from a grid, and "
+                f"{whose}; use atoms, bonds, or knowledge.strategy=delta"
             )
-        return begin(
+        return prepare_training(
             [t.structure for t in self.labelled],
             self.architecture,
             self.cutoff,
@@ -179,16 +189,20 @@ class Case:
             self._all_batches,
         )
 
-    def prepared(self, begun: PreparedTraining, taught: Sequence[TeacherLabels]) -> list[PreparedTeacherLabels]:
+    def prepared(
+        self, preparation: PreparedTraining, teacher_labels: Sequence[TeacherLabels]
+    ) -> list[PreparedTeacherLabels]:
         return [
-            prepare_taught(t, begun.data.elements, begun.data.references, begun.cutoff, self.knowledge.forces)
-            for t in taught
+            prepare_teacher_labels(
+                t, preparation.data.elements, preparation.data.references, preparation.cutoff, self.knowledge.forces
+            )
+            for t in teacher_labels
         ]
 
-    def training_part(self, begun: PreparedTraining) -> list[TeacherLabels]:
+    def training_part(self, preparation: PreparedTraining) -> list[TeacherLabels]:
         """The labelled structures that are trained on."""
         by_identity = {id(t.structure): t for t in self.labelled}
-        return [by_identity[id(s)] for s in begun.data.structures]
+        return [by_identity[id(s)] for s in preparation.data.structures]
 
     def heard(self) -> list[TeacherLabels]:
         """The unlabelled structures that a teacher has labelled."""
@@ -201,28 +215,30 @@ class Case:
         )
         return {"checkpoint": None if self.checkpoint is None else f"{self.checkpoint}.{stage}", "progress": told}
 
-    def identity(self, begun: PreparedTraining, stage: str) -> str:
-        taught = fingerprint_of_teachers([*self.labelled, *self.unlabelled])
-        return begun.identity(self.settings, knowledge=self.knowledge.to_dict(), taught=taught, stage=stage)
+    def identity(self, preparation: PreparedTraining, stage: str) -> str:
+        teacher_labels = fingerprint_of_teachers([*self.labelled, *self.unlabelled])
+        return preparation.identity(
+            self.settings, knowledge=self.knowledge.to_dict(), teacher_labels=teacher_labels, stage=stage
+        )
 
     def _all_batches(self, data) -> list[Batch]:
         """Features are scaled over unlabelled structures too."""
         members = [
-            prepare_taught(t, data.elements, data.references, self.cutoff, False)
+            prepare_teacher_labels(t, data.elements, data.references, self.cutoff, False)
             for t in (*self.labelled, *self.unlabelled)
         ]
         shape = common_shape([m.prepared for m in members], self.settings.batch_structures)
         return [
-            pack_taught([members[i] for i in run], shape).batch
+            pack_teacher_labels([members[i] for i in run], shape).batch
             for run in packs([len(m) for m in members], range(len(members)), shape)
         ]
 
 
-def _pretrained(case: Case, begun: PreparedTraining, origin: dict[str, Any]) -> PreparedTraining:
+def _pretrained(case: Case, preparation: PreparedTraining, origin: dict[str, Any]) -> PreparedTraining:
     """With the trunk, and if so wished the head, of a network trained on every teacher."""
     settings = case.settings
-    taught = [t for t in (*case.training_part(begun), *case.heard()) if np.isfinite(t.energies).any()]
-    members = case.prepared(begun, taught)
+    teacher_labels = [t for t in (*case.training_part(preparation), *case.heard()) if np.isfinite(t.energies).any()]
+    members = case.prepared(preparation, teacher_labels)
     order = np.random.default_rng([settings.seed, 6]).permutation(len(members))
     n = max(1, round(PRETRAINING_HELD_OUT * len(members)))
     held_out, trained = ([members[i] for i in part] for part in (order[:n], order[n:] if len(order) > n else order))
@@ -230,9 +246,9 @@ def _pretrained(case: Case, begun: PreparedTraining, origin: dict[str, Any]) -> 
     objective = Pretraining(trained, held_out, shape, settings)
     neighbors = sum(int(m.prepared.mask.sum()) for m in trained)
     plan = Plan.of(_scaled(settings, case.knowledge.pretraining), neighbors, objective.counts.forces > 0)
-    heads = Heads.of(begun.model, len(case.names))
+    heads = Heads.of(preparation.model, len(case.names))
     best, history = fit(
-        heads, objective, plan, identity=case.identity(begun, "pretraining"), **case.files("pretraining")
+        heads, objective, plan, identity=case.identity(preparation, "pretraining"), **case.files("pretraining")
     )
     origin["pretraining"] = {
         "epochs": len(history),
@@ -240,10 +256,10 @@ def _pretrained(case: Case, begun: PreparedTraining, origin: dict[str, Any]) -> 
         "structures": len(trained),
     }
     if case.knowledge.head == "best":
-        return dataclasses.replace(begun, model=best.at(0))
-    fresh = build(begun.architecture, begun.data.elements, begun.cutoff, settings.seed + 1)
+        return dataclasses.replace(preparation, model=best.at(0))
+    fresh = build(preparation.architecture, preparation.data.elements, preparation.cutoff, settings.seed + 1)
     return dataclasses.replace(
-        begun, model=eqx.tree_at(lambda m: jax.tree.leaves(m.head()), best.at(0), jax.tree.leaves(fresh.head()))
+        preparation, model=eqx.tree_at(lambda m: jax.tree.leaves(m.head()), best.at(0), jax.tree.leaves(fresh.head()))
     )
 
 
@@ -252,49 +268,51 @@ def _scaled(settings: Settings, factor: float) -> Settings:
     return dataclasses.replace(settings, epochs=epochs, neighbor_visits=factor * settings.neighbor_visits)
 
 
-def _fine_tuned(case: Case, begun: PreparedTraining) -> Training:
-    objective = Supervised(begun.data, case.settings)
-    frozen = only_head(begun.model) if case.settings.trunk == "frozen" else None
+def _fine_tuned(case: Case, preparation: PreparedTraining) -> Training:
+    objective = Supervised(preparation.data, case.settings)
+    frozen = only_head(preparation.model) if case.settings.trunk == "frozen" else None
     best, history = fit(
-        begun.model,
+        preparation.model,
         objective,
-        plan_of(case.settings, begun.data),
+        plan_of(case.settings, preparation.data),
         trained=frozen,
-        identity=case.identity(begun, "training"),
+        identity=case.identity(preparation, "training"),
         **case.files("training"),
     )
-    return finished(best, history, objective, begun, {})
+    return training_of(best, history, objective, preparation, {})
 
 
-def _weak(case: Case, begun: PreparedTraining, origin: dict[str, Any]) -> Training:
+def _weak(case: Case, preparation: PreparedTraining, origin: dict[str, Any]) -> Training:
     """With each weight; the best on validation data. Without these, the weight is chosen with parts of the labelled
     structures set aside, and then all of them are trained on."""
     weights = case.knowledge.weight
-    if len(weights) > 1 and begun.data.validation:
-        found = {weight: _weak_run(case, begun, weight, f"weight-{weight:g}") for weight in weights}
+    if len(weights) > 1 and preparation.data.validation:
+        found = {weight: _weak_run(case, preparation, weight, f"weight-{weight:g}") for weight in weights}
         losses = {weight: _validation_loss(training) for weight, (training, _) in found.items()}
         chosen = min(losses, key=losses.get)
         training, choices = found[chosen]
     else:
-        losses = _cross_validated(case, begun) if len(weights) > 1 else dict.fromkeys(weights, 0.0)
+        losses = _cross_validated(case, preparation) if len(weights) > 1 else dict.fromkeys(weights, 0.0)
         chosen = min(losses, key=losses.get)
-        training, choices = _weak_run(case, begun, chosen, "training")
+        training, choices = _weak_run(case, preparation, chosen, "training")
     if len(weights) > 1:
         origin["validation_loss"] = {f"{weight:g}": loss for weight, loss in losses.items()}
     origin |= {"weight": chosen, "choices": choices}
     return training
 
 
-def _cross_validated(case: Case, begun: PreparedTraining) -> dict[float, float]:
+def _cross_validated(case: Case, preparation: PreparedTraining) -> dict[float, float]:
     """Loss of each weight on labelled structures set aside: of few labels each once, in trainings that are shorter for
     it."""
     folds = _folds(case)
-    plan = _weak_plan(case, case.prepared(begun, case.training_part(begun)), case.prepared(begun, case.heard()))
+    plan = _weak_plan(
+        case, case.prepared(preparation, case.training_part(preparation)), case.prepared(preparation, case.heard())
+    )
     epochs = max(1, plan.epochs // len(folds))
     losses: dict[float, list[float]] = defaultdict(list)
     for number, fold in enumerate(folds):
         part = dataclasses.replace(fold, settings=dataclasses.replace(case.settings, epochs=epochs))
-        trial = dataclasses.replace(part.begin(part.settings), model=begun.model)
+        trial = dataclasses.replace(part.prepare(part.settings), model=preparation.model)
         for weight in case.knowledge.weight:
             training, _ = _weak_run(part, trial, weight, f"weight-{weight:g}-{number}")
             losses[weight].append(_validation_loss(training))
@@ -312,14 +330,14 @@ def _validation_loss(training: Training) -> float:
 def _folds(case: Case) -> list[Case]:
     """With a part of the labelled structures for validation, whatever their groups: these may be too small to share."""
     bound = [n for n, t in enumerate(case.labelled) if not t.structure.isolated]
-    if len(bound) < FOLDS:
+    if len(bound) < WEIGHT_FOLDS:
         raise DatasetError(
             f"{len(bound)} labelled structures are too few to choose among knowledge.weight "
             f"{list(case.knowledge.weight)}: give one weight, or --valid"
         )
     order = np.random.default_rng([case.settings.seed, 7]).permutation(bound)
     folds = []
-    for held_out in map(set, np.array_split(order, FOLDS)[: FOLDS if len(bound) < FEW else 1]):
+    for held_out in map(set, np.array_split(order, WEIGHT_FOLDS)[: WEIGHT_FOLDS if len(bound) < FEW else 1]):
         kept, others = (
             [t for n, t in enumerate(case.labelled) if (n in held_out) is wanted] for wanted in (False, True)
         )
@@ -335,15 +353,17 @@ def _weak_plan(
 
 
 def _weak_run(
-    case: Case, begun: PreparedTraining, weight: float, stage: str
+    case: Case, preparation: PreparedTraining, weight: float, stage: str
 ) -> tuple[Training, dict[str, dict[str, dict[str, int]]]]:
     """One training, and which teacher its classifier believes, by the structures' group."""
-    supervised = Supervised(begun.data, case.settings)
-    labelled, unlabelled = (case.prepared(begun, part) for part in (case.training_part(begun), case.heard()))
+    supervised = Supervised(preparation.data, case.settings)
+    labelled, unlabelled = (
+        case.prepared(preparation, part) for part in (case.training_part(preparation), case.heard())
+    )
     plan = _weak_plan(case, labelled, unlabelled)
     objective = WeakSupervision(supervised, labelled, unlabelled, weight, plan.epochs, case.knowledge)
     k = len(case.names)
-    heads = Heads.of(begun.model, k + 2)
+    heads = Heads.of(preparation.model, k + 2)
     # The classifier starts without an opinion.
     heads = eqx.tree_at(
         lambda h: jax.tree.leaves(h.heads),
@@ -356,13 +376,13 @@ def _weak_run(
             lambda h: h.heads, jax.tree.map(lambda leaf: False, heads), jax.tree.map(lambda leaf: True, heads.heads)
         )
     best, history = fit(
-        heads, objective, plan, trained=frozen, identity=case.identity(begun, stage), **case.files(stage)
+        heads, objective, plan, trained=frozen, identity=case.identity(preparation, stage), **case.files(stage)
     )
     choices = {"unlabelled": _counted(unlabelled, objective.choices(best, unlabelled), case.names)}
-    right = [p for p in labelled if np.isfinite(p.taught.energies).any()]
+    right = [p for p in labelled if np.isfinite(p.teacher_labels.energies).any()]
     choices["labelled"] = _counted(right, objective.choices(best, right), case.names)
     choices["right"] = _counted(right, [objective.classes(p) for p in right], case.names)
-    return finished(best.at(0), history, supervised, begun, {}), choices
+    return training_of(best.at(0), history, supervised, preparation, {}), choices
 
 
 def _counted(
@@ -371,7 +391,7 @@ def _counted(
     """How often each teacher was chosen, by the structures' group."""
     found: dict[str, Counter] = defaultdict(Counter)
     for p, of_member in zip(members, classes, strict=True):
-        found[p.taught.structure.group or "all"].update([*names, "none"][c] for c in of_member.tolist())
+        found[p.teacher_labels.structure.group or "all"].update([*names, "none"][c] for c in of_member.tolist())
     return {group: dict(counts) for group, counts in sorted(found.items())}
 
 

@@ -39,17 +39,17 @@ class TeacherLabels:
         return bool(np.isfinite(self.structure.energy))
 
 
-def only(taught: Sequence[TeacherLabels], teachers: Sequence[int]) -> list[TeacherLabels]:
+def only(teacher_labels: Sequence[TeacherLabels], teachers: Sequence[int]) -> list[TeacherLabels]:
     """With the labels of some of the teachers, in this order."""
     chosen = list(teachers)
     return [
         dataclasses.replace(t, energies=t.energies[chosen], forces=t.forces[:, chosen], virials=t.virials[chosen])
-        for t in taught
+        for t in teacher_labels
     ]
 
 
 def aligned(
-    taught: Sequence[TeacherLabels],
+    teacher_labels: Sequence[TeacherLabels],
     elements: Sequence[str],
     largest: float,
     scale: bool = True,
@@ -63,10 +63,10 @@ def aligned(
         scale: whether energies are multiplied too, and forces and virials with them.
         uncertain: eV/atom; where DFT has no label, energies of a larger standard error than this are none either.
     """
-    counts = np.array([[t.structure.symbols.count(e) for e in elements] for t in taught], float)
-    energies = np.array([t.energies for t in taught], float)
+    counts = np.array([[t.structure.symbols.count(e) for e in elements] for t in teacher_labels], float)
+    energies = np.array([t.energies for t in teacher_labels], float)
     # An isolated atom is the one place where methods differ by more than a constant an atom.
-    labels = np.array([np.nan if t.structure.isolated else t.structure.energy for t in taught])
+    labels = np.array([np.nan if t.structure.isolated else t.structure.energy for t in teacher_labels])
     factors, shifts = np.ones(energies.shape[1]), np.zeros_like(energies)
     for k in range(energies.shape[1]):
         both = np.isfinite(labels) & np.isfinite(energies[:, k])
@@ -80,11 +80,11 @@ def aligned(
     center = np.nanmedian(np.where(np.isfinite(labels), labels / counts.sum(axis=1), np.nan))
     wild = ~(np.abs(per_atom - center) <= largest)
     if np.isfinite(uncertain):
-        bare = np.array([not t.labelled for t in taught])
+        bare = np.array([not t.labelled for t in teacher_labels])
         for k in range(energies.shape[1]):
             wild[:, k] |= bare & (aligned_error(counts, np.where(wild[:, k], np.nan, moved[:, k]), labels) > uncertain)
     result = []
-    for t, energy, bad in zip(taught, moved, wild, strict=True):
+    for t, energy, bad in zip(teacher_labels, moved, wild, strict=True):
         forces, virials = t.forces * factors[:, None], t.virials * factors[:, None, None]
         forces[:, bad], virials[bad] = np.nan, np.nan
         result.append(TeacherLabels(t.structure, np.where(bad, np.nan, energy), forces, virials))
@@ -116,9 +116,9 @@ def _scale_and_references(
     return np.nan, np.full(counts.shape[1], np.nan)
 
 
-def energy_errors(taught: Sequence[TeacherLabels]) -> Float[np.ndarray, "B K"]:
+def energy_errors(teacher_labels: Sequence[TeacherLabels]) -> Float[np.ndarray, "B K"]:
     """|teacher less DFT|, eV/atom, of labelled structures; infinite where a teacher says nothing."""
-    found = [np.abs(t.energies - t.structure.energy) / len(t) for t in taught]
+    found = [np.abs(t.energies - t.structure.energy) / len(t) for t in teacher_labels]
     return np.where(np.isfinite(found), found, np.inf)
 
 
@@ -128,10 +128,10 @@ def force_errors(t: TeacherLabels) -> Float[np.ndarray, "N K"]:
     return np.where(np.isfinite(found), found, np.inf)
 
 
-def ranking(taught: Sequence[TeacherLabels]) -> list[int]:
+def ranking(teacher_labels: Sequence[TeacherLabels]) -> list[int]:
     """The teachers, closest to DFT first: median over the labelled structures of the error in forces, without these in
     energy."""
-    labelled = [t for t in taught if t.labelled]
+    labelled = [t for t in teacher_labels if t.labelled]
     labelled = [t for t in labelled if not t.structure.isolated] or labelled
     if any(t.structure.forces is None for t in labelled) or all(np.isnan(t.forces).all() for t in labelled):
         errors = energy_errors(labelled)
@@ -157,7 +157,7 @@ class TeacherBatch(NamedTuple):
 class PreparedTeacherLabels:
     """A `TeacherLabels` with its neighbours found."""
 
-    taught: TeacherLabels
+    teacher_labels: TeacherLabels
     prepared: Prepared
     reference: float
     """Sum of its atoms' reference energies, eV."""
@@ -166,8 +166,12 @@ class PreparedTeacherLabels:
         return len(self.prepared)
 
 
-def prepare_taught(
-    taught: TeacherLabels, elements: Sequence[str], references: Float[np.ndarray, " S"], cutoff: float, forces: bool
+def prepare_teacher_labels(
+    teacher_labels: TeacherLabels,
+    elements: Sequence[str],
+    references: Float[np.ndarray, " S"],
+    cutoff: float,
+    forces: bool,
 ) -> PreparedTeacherLabels:
     """Neighbours, and the energies left to learn.
 
@@ -177,28 +181,30 @@ def prepare_taught(
     Raises:
         DatasetError: an element not in ``elements``, atoms at the same place, an unusable cell.
     """
-    structure = taught.structure
-    if not taught.labelled:
+    structure = teacher_labels.structure
+    if not teacher_labels.labelled:
         structure = dataclasses.replace(structure, energy=0.0, forces=None, virial=None)
     if not forces:
-        taught = dataclasses.replace(taught, forces=taught.forces * np.nan, virials=taught.virials * np.nan)
+        teacher_labels = dataclasses.replace(
+            teacher_labels, forces=teacher_labels.forces * np.nan, virials=teacher_labels.virials * np.nan
+        )
     prepared = prepare(structure, elements, references, cutoff)
-    return PreparedTeacherLabels(taught, prepared, structure.energy - prepared.energy)
+    return PreparedTeacherLabels(teacher_labels, prepared, structure.energy - prepared.energy)
 
 
-def pack_taught(members: Sequence[PreparedTeacherLabels], shape: Shape) -> TeacherBatch:
+def pack_teacher_labels(members: Sequence[PreparedTeacherLabels], shape: Shape) -> TeacherBatch:
     """One batch of NumPy arrays in float32; structures without DFT labels have weight 0 in its `Batch`."""
     batch = pack([m.prepared for m in members], shape)
-    k = len(members[0].taught.energies)
+    k = len(members[0].teacher_labels.energies)
     a, b = shape.atoms, shape.structures
     energy, forces, virial = np.full((b, k), np.nan), np.full((a, k, 3), np.nan), np.full((b, k, 3, 3), np.nan)
     labelled = batch.energy_weight.copy()
     start = 0
     for number, m in enumerate(members):
-        energy[number] = m.taught.energies - m.reference
-        forces[start : start + len(m)] = m.taught.forces
-        virial[number] = m.taught.virials
-        labelled[number] *= m.taught.labelled
+        energy[number] = m.teacher_labels.energies - m.reference
+        forces[start : start + len(m)] = m.teacher_labels.forces
+        virial[number] = m.teacher_labels.virials
+        labelled[number] *= m.teacher_labels.labelled
         start += len(m)
     batch = batch._replace(energy_weight=labelled)
     parts = []
@@ -211,10 +217,10 @@ def pack_taught(members: Sequence[PreparedTeacherLabels], shape: Shape) -> Teach
     return TeacherBatch(batch, *parts)
 
 
-def fingerprint_of_teachers(taught: Sequence[TeacherLabels]) -> str:
+def fingerprint_of_teachers(teacher_labels: Sequence[TeacherLabels]) -> str:
     """SHA-256 of all that teachers say, and of the structures."""
     digest = hashlib.sha256()
-    for t in taught:
+    for t in teacher_labels:
         for value in (t.structure.positions, t.structure.cell, t.energies, t.forces, t.virials):
             digest.update(np.ascontiguousarray(value, float).tobytes())
     return digest.hexdigest()

@@ -28,7 +28,7 @@ from jax_models.training.teachers.teacher_labels import (
     TeacherBatch,
     energy_errors,
     force_errors,
-    pack_taught,
+    pack_teacher_labels,
 )
 
 TUKEY = 4.6851
@@ -41,7 +41,7 @@ class WeakBatch(NamedTuple):
     """Labelled and unlabelled structures in one batch; ``choice`` is the class of the labelled ones (K: none of
     them)."""
 
-    opinions: TeacherBatch
+    teacher_batch: TeacherBatch
     choice: Int[Array, " C"]
     """Of each structure, or of each atom."""
     choice_weight: Float[Array, " C"]
@@ -81,7 +81,10 @@ class WeakSupervision:
         widest = bucket(max(p.prepared.mask.shape[1] for p in (*labelled, *unlabelled)))
         self.shape = Shape(sum(p.atoms for p in self.parts), widest, 2 * self.settings.batch_structures)
         self.counts = Counts(*(float(n) for n in count([p.prepared for p in labelled])))
-        said = any(np.isfinite(p.taught.forces).any() or np.isfinite(p.taught.virials).any() for p in unlabelled)
+        said = any(
+            np.isfinite(p.teacher_labels.forces).any() or np.isfinite(p.teacher_labels.virials).any()
+            for p in unlabelled
+        )
         self.derivatives = supervised.derivatives or said
 
     def batches(self, epoch: int) -> Iterator[tuple[float, WeakBatch]]:
@@ -99,7 +102,7 @@ class WeakSupervision:
             yield number / steps, self._mixed(members, self.weight * left)
 
     def loss(self, model: Heads, batch: WeakBatch, energy_weight):
-        opinions, plain = batch.opinions, batch.opinions.batch
+        teacher_batch, plain = batch.teacher_batch, batch.teacher_batch.batch
         weights = energy_weight, self.settings.force_weight, self.settings.stress_weight
         if self.derivatives:
             energies, forces, virials = predict(model.at(0), plain)
@@ -121,16 +124,18 @@ class WeakSupervision:
         logits = self._logits(model, plain.neighborhood, plain.structure, len(plain.n_atoms))
         value = value + self.knowledge.classifier_weight * _cross_entropy(logits, batch.choice, batch.choice_weight)
         if self.weight > 0:
-            of_structure, of_atom = self._teachers(jax.lax.stop_gradient(logits), opinions)
-            unlabelled = (plain.energy_weight == 0) & (jnp.sum(opinions.energy_weight, axis=1) > 0)
+            of_structure, of_atom = self._teachers(jax.lax.stop_gradient(logits), teacher_batch)
+            unlabelled = (plain.energy_weight == 0) & (jnp.sum(teacher_batch.energy_weight, axis=1) > 0)
             picked = [
                 _picked(
-                    (energies[:, None] - opinions.energy) * per_atom[:, None], opinions.energy_weight, of_structure
+                    (energies[:, None] - teacher_batch.energy) * per_atom[:, None],
+                    teacher_batch.energy_weight,
+                    of_structure,
                 ),
-                _picked(forces[:, None] - opinions.forces, opinions.force_weight, of_atom),
+                _picked(forces[:, None] - teacher_batch.forces, teacher_batch.force_weight, of_atom),
                 _picked(
-                    (virials[:, None] - opinions.virial) * per_atom[:, None, None, None],
-                    opinions.virial_weight,
+                    (virials[:, None] - teacher_batch.virial) * per_atom[:, None, None, None],
+                    teacher_batch.virial_weight,
                     of_structure,
                 ),
             ]
@@ -151,9 +156,9 @@ class WeakSupervision:
         result = []
         for run in packs(self._sizes(members), range(len(members)), self.shape):
             mixed = self._mixed([members[i] for i in run])
-            plain = mixed.opinions.batch
+            plain = mixed.teacher_batch.batch
             logits = self._logits(model, plain.neighborhood, plain.structure, len(plain.n_atoms))
-            of_structure, of_atom = (np.asarray(c) for c in self._teachers(logits, mixed.opinions))
+            of_structure, of_atom = (np.asarray(c) for c in self._teachers(logits, mixed.teacher_batch))
             result += [
                 of_atom[plain.structure == n] if self.by_atom else of_structure[n : n + 1] for n in range(len(run))
             ]
@@ -163,13 +168,13 @@ class WeakSupervision:
         """Which teacher is right about a labelled structure, or about each of its atoms; K: none."""
         if self.by_atom:
             found = (
-                force_errors(p.taught)
-                if p.taught.structure.forces is not None
-                else np.full((len(p), p.taught.forces.shape[1]), np.inf)
+                force_errors(p.teacher_labels)
+                if p.teacher_labels.structure.forces is not None
+                else np.full((len(p), p.teacher_labels.forces.shape[1]), np.inf)
             )
             limit = self.knowledge.none_above_force
         else:
-            found, limit = energy_errors([p.taught]), self.knowledge.none_above
+            found, limit = energy_errors([p.teacher_labels]), self.knowledge.none_above
         return np.where(found.min(axis=1) <= limit, found.argmin(axis=1), found.shape[1])
 
     @property
@@ -184,16 +189,16 @@ class WeakSupervision:
         return [len(m) for m in members]
 
     def _mixed(self, members: Sequence[PreparedTeacherLabels], weight: float = 0.0) -> WeakBatch:
-        opinions = pack_taught(members, self.shape)
+        teacher_batch = pack_teacher_labels(members, self.shape)
         n = self.shape.atoms if self.by_atom else self.shape.structures
         choice, certain = np.zeros(n, np.int32), np.zeros(n, np.float32)
         start = 0
         for number, m in enumerate(members):
-            if m.taught.labelled and np.isfinite(m.taught.energies).any():
+            if m.teacher_labels.labelled and np.isfinite(m.teacher_labels.energies).any():
                 rows = slice(start, start + len(m)) if self.by_atom else slice(number, number + 1)
                 choice[rows], certain[rows] = self.classes(m), 1.0
             start += len(m)
-        return WeakBatch(opinions, choice, certain, np.float32(weight))
+        return WeakBatch(teacher_batch, choice, certain, np.float32(weight))
 
     def _logits(self, model: Heads, neighborhood, structure, number: int) -> Float[Array, "C K1"]:
         per_atom = model.outputs(safe(neighborhood))[:, 1:]
@@ -203,11 +208,11 @@ class WeakSupervision:
         return structure_sums(per_atom, structure, number) / jnp.maximum(ones, 1.0)[:, None]
 
     def _teachers(
-        self, logits: Float[Array, "C K1"], opinions: TeacherBatch
+        self, logits: Float[Array, "C K1"], teacher_batch: TeacherBatch
     ) -> tuple[Int[Array, " B"], Int[Array, " A"]]:
         """The teacher believed about each structure and about each atom; K: none."""
-        plain = opinions.batch
-        unknown_to = jnp.where(opinions.energy_weight > 0, 0.0, -jnp.inf)
+        plain = teacher_batch.batch
+        unknown_to = jnp.where(teacher_batch.energy_weight > 0, 0.0, -jnp.inf)
         unknown_to = jnp.pad(unknown_to, ((0, 1), (0, 1)))
         if not self.by_atom:
             of_structure = jnp.argmax(logits + unknown_to[:-1], axis=1)
