@@ -89,7 +89,8 @@ class Contract:
         """
         # What a model gives and needs follows from the rest; files of versions 1 and 2 also name a compute type.
         derived = {"outputs", "needs"} | ({"dtype"} if int(values["schema_version"]) < 3 else set())
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k not in derived})
+        given: dict[str, Any] = {k: v for k, v in values.items() if k not in derived}
+        return cls(**given | {"elements": tuple(given["elements"])})
 
     @property
     def system(self) -> str:

@@ -38,11 +38,16 @@ TOLERANCE = 1e-6
 class ForceField(Protocol):
     """What is kept in a file: a `jax_models.Potential`."""
 
-    contract: Contract
-    model: eqx.Module
-    architecture: dict[str, Any]
-    reference_energies: np.ndarray
-    provenance: dict[str, Any]
+    @property
+    def contract(self) -> Contract: ...
+    @property
+    def model(self) -> eqx.Module: ...
+    @property
+    def architecture(self) -> dict[str, Any]: ...
+    @property
+    def reference_energies(self) -> np.ndarray: ...
+    @property
+    def provenance(self) -> dict[str, Any]: ...
 
     def evaluate(self, positions: Any, cell: Any, periodic: Any, symbols: list[str]) -> Mapping[str, Any]: ...
 

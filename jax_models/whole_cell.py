@@ -129,7 +129,8 @@ def _safe_options() -> dict[str, Any]:
 @functools.cache
 def _jitted(function: Callable[..., Any]) -> Callable[..., Any]:
     # On first use, because asking for the options starts JAX's back end.
-    return eqx.filter_jit(function, compiler_options=_safe_options())
+    jit: Any = eqx.filter_jit  # whose stubs lack the options that it hands on to jax.jit
+    return jit(function, compiler_options=_safe_options())
 
 
 def energy_and_derivatives(
@@ -160,7 +161,7 @@ class Derivatives(NamedTuple):
     """dE/dstrain, eV."""
 
 
-def evaluate_cell(model: eqx.Module, arguments: tuple, grid: GridSize, n_atoms: int) -> Derivatives:
+def evaluate_cell(model: eqx.Module, arguments: tuple[Any, Any, Any, Any], grid: GridSize, n_atoms: int) -> Derivatives:
     """Energy, forces and virial of what `padded` made of a structure."""
     energy, gradient, virial = energy_and_derivatives(model, *arguments, grid)
     return Derivatives(float(energy), -np.asarray(gradient, float)[:n_atoms], np.asarray(virial, float))

@@ -6,7 +6,7 @@ number is a property of one system: whoever follows a system keeps its counts, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 SLACK = 1.05
 """How much coarser than asked for a grid may become before its number of points changes."""
@@ -15,7 +15,7 @@ WASTE = 1.4
 
 
 def kept_counts(
-    old: Sequence[int] | None, fresh: Sequence[int], lengths: Sequence[float], spacing: float
+    old: tuple[int, int, int] | None, fresh: Iterable[int], lengths: Iterable[float], spacing: float
 ) -> tuple[int, int, int]:
     """The numbers of points to use along the three cell vectors, each decided by itself.
 
@@ -33,12 +33,12 @@ def kept_counts(
         >>> kept_counts((5, 5, 5), (6, 6, 6), (5.3, 5.2, 5.2), 1.0)
         (6, 5, 5)
     """
-    if old is None:
-        return tuple(int(n) for n in fresh)
-    return tuple(
-        int(kept if _suits(kept, needed, length, spacing) else needed)
-        for kept, needed, length in zip(old, fresh, lengths, strict=True)
-    )
+    needed = [int(n) for n in fresh]
+    counts = [
+        n_kept if old is not None and _suits(n_kept, n, length, spacing) else n
+        for n_kept, n, length in zip(old or needed, needed, lengths, strict=True)
+    ]
+    return counts[0], counts[1], counts[2]
 
 
 def _suits(kept: int, needed: int, length: float, spacing: float) -> bool:

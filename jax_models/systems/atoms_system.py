@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from jax_models.derivatives import atomic_virials, forces
 from jax_models.errors import StructureError
 from jax_models.neighborhood import bucket
-from jax_models.systems.evaluator import BlockSize, Evaluator, Workspace
+from jax_models.systems.evaluator import BlockSize, Workspace
 from jax_models.systems.result import Result
 from jax_models.systems.skin_list import SkinList
 from jax_models.systems.system import System
@@ -32,7 +32,7 @@ class AtomsSystem(System):
 
     def __init__(self, evaluator: Any, skin: float):
         super().__init__(evaluator.potential)
-        self.evaluator: Evaluator = evaluator
+        self.evaluator = evaluator
         self.list = SkinList(self.potential.contract.cutoff, skin)
         self._block_size = BlockSize(evaluator)
         self._width = 0

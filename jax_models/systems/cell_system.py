@@ -70,7 +70,7 @@ class CellSystem(System):
 
     def __init__(self, evaluator: Any, skin: float = 0.0):
         super().__init__(evaluator.potential)
-        self.evaluator: CellEvaluator = evaluator
+        self.evaluator = evaluator
         self._grid: GridSize | None = None
         self._species = np.zeros(0, np.int32)
 
@@ -87,7 +87,8 @@ class CellSystem(System):
             return Result(np.zeros(0), np.zeros((0, 3)), np.zeros((3, 3)))
         if not np.array_equal(species, self._species):  # another structure, with a grid of its own
             self._grid, self._species = None, species.copy()
-        box = enclosing_cell(positions, cell, periodic, self.potential.model.reach)
+        model: Any = self.potential.model
+        box = enclosing_cell(positions, cell, periodic, model.reach)
         found = self.evaluator.run(positions, box, species, self._grid_for(box))
         return Result(np.full(n, found.energy / n), found.forces, found.virial)
 

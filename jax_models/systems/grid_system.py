@@ -11,7 +11,7 @@ from jax_models.derivatives import point_sums
 from jax_models.neighborhood import Neighborhood, bucket
 from jax_models.reference_points.grid_hysteresis import kept_counts
 from jax_models.reference_points.grid_list import GridPoints, grid_points, grid_steps
-from jax_models.systems.evaluator import BlockSize, Evaluator, Workspace
+from jax_models.systems.evaluator import BlockSize, Workspace
 from jax_models.systems.result import Result
 from jax_models.systems.skin_list import largest_move
 from jax_models.systems.system import System
@@ -30,7 +30,7 @@ class GridSystem(System):
 
     def __init__(self, evaluator: Any, skin: float):
         super().__init__(evaluator.potential)
-        self.evaluator: Evaluator = evaluator
+        self.evaluator = evaluator
         self.cutoff = self.potential.contract.cutoff
         self.skin = skin
         self.builds = 0

@@ -169,10 +169,11 @@ class LayeredEvaluator(Evaluator):
     def _centers(self, block: LayeredWorkspace, capacity: int) -> Centers:
         rows = np.where(block.centers < 0, capacity, block.centers).astype(np.int32)
         nb = Neighborhood(block.vectors, block.species, block.neighbor_species, block.mask, block.neighbors)
-        return Centers(nb, rows, block.weights)
+        arrays: Any = rows, block.weights
+        return Centers(nb, *arrays)
 
     def _message_array(self, t: int, blocks: Sequence[LayeredWorkspace], sent: list, capacity: int) -> np.ndarray:
-        array = np.zeros((capacity, self.message_widths[t]), self.dtype)
+        array: np.ndarray = np.zeros((capacity, self.message_widths[t]), self.dtype)
         for block, message in zip(blocks, jax.device_get(sent), strict=False):
             owned = block.centers >= 0
             array[block.centers[owned]] = message[owned]

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jax_models.systems.atoms_system import AtomsSystem, BlockResult
-from jax_models.systems.layered_evaluator import LayeredEvaluator, MessageRows
+from jax_models.systems.layered_evaluator import MessageRows
 
 
 class LayersSystem(AtomsSystem):
@@ -20,8 +20,6 @@ class LayersSystem(AtomsSystem):
         evaluator: of the potential.
         skin: Å beyond the cutoff to which the neighbour list reaches.
     """
-
-    evaluator: LayeredEvaluator
 
     def __init__(self, evaluator: Any, skin: float):
         super().__init__(evaluator, skin)

@@ -22,7 +22,7 @@ class SkinList:
         self.skin = skin
         self.builds = 0
         self._built: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-        self._cell: np.ndarray | None = None
+        self._cell = np.zeros((3, 3))
 
     def update(self, positions: Float[np.ndarray, "N 3"], cell: Float[np.ndarray, "3 3"], periodic: np.ndarray) -> bool:
         """Bring the list up to date; True where it was built anew, so that its shape may have changed.

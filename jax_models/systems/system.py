@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection
-from typing import Protocol
+from typing import Any, Protocol
 
 import equinox as eqx
 import numpy as np
@@ -55,6 +55,9 @@ class System(ABC):
     All of that belongs to this system alone. Only compiled functions are shared, so that systems of one potential may
     run in threads side by side.
     """
+
+    evaluator: Any
+    """The compiled functions that it shares with other systems."""
 
     builds: int = 0
     """How often a list of neighbours or points was built so far."""

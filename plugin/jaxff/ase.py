@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import weakref
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -70,7 +70,7 @@ class JaxffCalculator(Calculator):
     """
 
     name = "jaxff"
-    implemented_properties: ClassVar[list[str]] = [name for names in PROPERTIES.values() for name in names]
+    implemented_properties = [name for names in PROPERTIES.values() for name in names]
 
     def __init__(
         self,
@@ -107,6 +107,7 @@ class JaxffCalculator(Calculator):
 
             teacher = teacher_calculator(contract.teacher, given, settings["teacher"])
         self.system, self.potential, self._teacher, self._data = system, evaluator.potential, teacher, data
+        # This potential's own; ASE looks here.
         self.implemented_properties = [name for output in contract.outputs for name in PROPERTIES.get(output, ())]
         self.parameters.update(settings)
         self._numbers, self._species = np.zeros(0, int), np.zeros(0, np.int32)
@@ -214,7 +215,7 @@ def _ase_results(found: Result, volume: float) -> dict[str, Any]:
 
 def _sums(results: dict[str, Any], teacher: Calculator, atoms: Atoms) -> dict[str, Any]:
     """Results plus the teacher's; what the teacher does not give is left out."""
-    sums = {}
+    sums: dict[str, Any] = {}
     for name, value in results.items():
         if name == "free_energy":
             sums[name] = sums["energy"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from ase import Atoms
@@ -91,7 +90,7 @@ def find_barrier(
 class _Remembering(Calculator):
     """An image's own memory of a shared calculator's answer: the band asks for each of them several times a step."""
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
+    implemented_properties = ["energy", "forces"]
 
     def __init__(self, calculator: Calculator):
         super().__init__()

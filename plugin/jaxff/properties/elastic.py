@@ -4,6 +4,7 @@ calculator."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms, units
@@ -72,7 +73,7 @@ def elastic_constants(
         raise ConfigError(f"strain is {strain}; it must be between 0 and 0.1")
     if method not in METHODS:
         raise ConfigError(f"method is {method!r}; it must be {' or '.join(METHODS)}")
-    potential = getattr(atoms.calc, "potential", None)
+    potential: Any = getattr(atoms.calc, "potential", None)
     if method == "autodiff" and potential is None:
         raise ConfigError("autodiff needs atoms with a JaxffCalculator; use method stress with another calculator")
     require_crystal(atoms, "elastic constants need")

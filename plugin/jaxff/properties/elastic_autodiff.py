@@ -7,6 +7,8 @@ J. Appl. Phys. 65, 2991), plus what a stress that is left adds. E_uu^+ is the ps
 
 from __future__ import annotations
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -57,9 +59,9 @@ def second_derivatives(
     with jax.enable_x64(True):
         model, nb = potential.model_in(np.float64), _padded_neighborhood(potential, atoms)
         virial = np.asarray(_gradient(model, nb)[1])
-        directions = [(np.eye(3 * n)[k].reshape(n, 3), np.zeros((3, 3))) for k in range(3 * n)]
+        directions: list[tuple[Any, Any]] = [(np.eye(3 * n)[k].reshape(n, 3), np.zeros((3, 3))) for k in range(3 * n)]
         directions += [(np.zeros((n, 3)), strain_of(k)) for k in range(6)]
-        rows = [_second(model, nb, *direction) for direction in directions]
+        rows = [_second(model, nb, moved, strain) for moved, strain in directions]
     by_atoms = np.array([np.ravel(row[0]) for row in rows])
     by_strain = np.array([row[1] for row in rows])
     return virial, by_atoms[: 3 * n], by_atoms[3 * n :], by_strain[3 * n :], by_strain[: 3 * n]
@@ -113,7 +115,7 @@ def _padded_neighborhood(potential: Potential, atoms: Atoms) -> Neighborhood:
 
 
 def _energy(
-    model: eqx.Module, nb: Neighborhood, displacements: Float[Array, "N 3"], strain: Float[Array, "3 3"]
+    model: Any, nb: Neighborhood, displacements: Float[Array, "N 3"], strain: Float[Array, "3 3"]
 ) -> Float[Array, ""]:
     vectors = nb.vectors + displacements[nb.neighbors] - displacements[:, None]
     vectors = jnp.where(nb.mask[..., None], vectors + vectors @ strain, 1.0)

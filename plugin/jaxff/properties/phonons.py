@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -94,7 +95,7 @@ def phonons(
     unit = PhonopyAtoms(
         symbols=crystal.get_chemical_symbols(), cell=crystal.cell.array, scaled_positions=crystal.get_scaled_positions()
     )
-    phonon = Phonopy(unit, np.diag(repeat), primitive_matrix=np.eye(3), log_level=0)
+    phonon: Any = Phonopy(unit, np.diag(repeat), primitive_matrix=np.eye(3), log_level=0)
     phonon.generate_displacements(distance=displacement)
     phonon.forces = [_forces(cell, atoms.calc) for cell in phonon.supercells_with_displacements]
     phonon.produce_force_constants()
@@ -112,7 +113,7 @@ def phonons(
         np.array(dos.frequency_points),
         np.array(dos.dos),
         np.array(phonon.run_qpoints([[0, 0, 0]]).frequencies[0]),
-        tuple(repeat),
+        (repeat[0], repeat[1], repeat[2]),
     )
 
 

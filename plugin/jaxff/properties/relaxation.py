@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ase import Atoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import LBFGS
@@ -40,8 +42,10 @@ def relax(atoms: Atoms, fmax: float, cell: bool = False, steps: int = 1000) -> N
         >>> round(float(copper.cell.lengths()[0] * 2**0.5), 2)
         3.59
     """
-    target = FrechetCellFilter(atoms) if cell else atoms
-    with LBFGS(target, logfile=None) as optimizer:
+    # ASE's annotations leave out filters and None.
+    target: Any = FrechetCellFilter(atoms) if cell else atoms
+    silent: Any = None
+    with LBFGS(target, logfile=silent) as optimizer:
         if not optimizer.run(fmax=fmax, steps=steps):
             largest = float((target.get_forces() ** 2).sum(axis=1).max() ** 0.5)
             raise ConvergenceError(

@@ -122,7 +122,8 @@ def _towards(atoms: Atoms, hole: np.ndarray, inward: float) -> Atoms:
 def repeats(crystal: Atoms, width: float = WIDTH) -> tuple[int, int, int]:
     """Cells along each vector that make every face-to-face distance at least ``width`` (Å)."""
     distances = 1.0 / np.linalg.norm(np.linalg.inv(crystal.cell.array), axis=0)
-    return tuple(int(n) for n in np.ceil(width / distances - 1e-6))
+    a, b, c = np.ceil(width / distances - 1e-6)
+    return int(a), int(b), int(c)
 
 
 def _nearest(perfect: Atoms, site: int) -> int:

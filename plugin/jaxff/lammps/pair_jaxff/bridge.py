@@ -31,7 +31,8 @@ class OpenModel:
         import numpy as np
 
         potential = strategy.potential
-        self.strategy = strategy
+        # Any: which of the functions below C++ calls depends on the strategy.
+        self.strategy: Any = strategy
         self.results: tuple = ()
         self.reference_energies = np.ascontiguousarray(potential.reference_energies, float)
         self.elements = " ".join(potential.elements).encode()
@@ -232,13 +233,13 @@ def _close(handle: int) -> None:
     _models.pop(handle, None)
 
 
-_FUNCTIONS = {
+_FUNCTIONS: dict[str, Callable[..., None]] = {
     "open": _open, "block_rows": _block_rows, "workspace": _workspace, "evaluate": _evaluate, "block": _block,
     "start": _start, "advance": _advance, "result": _result, "close": _close, "cell": _cell, "grid": _grid,
 }  # fmt: skip
 _table = abi.Table(alive=1, error=b"")
-for _name, _type in abi.Table._fields_[2:]:
-    setattr(_table, _name, _type(_guarded(_FUNCTIONS[_name])))
+for _field in abi.Table._fields_[2:]:
+    setattr(_table, _field[0], _field[1](_guarded(_FUNCTIONS[_field[0]])))
 # C++ reads the table until the process ends, later than Python frees its objects.
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_table))
 

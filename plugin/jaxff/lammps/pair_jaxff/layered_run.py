@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import numpy as np
 
 from jax_models.neighborhood import bucket
-from jax_models.systems.layered_evaluator import Exchange, LayeredEvaluator, LayeredWorkspace, MessageRows
+from jax_models.systems.layered_evaluator import (
+    BlockResults,
+    Exchange,
+    LayeredEvaluator,
+    LayeredWorkspace,
+    MessageRows,
+)
 
 
 class LayeredRun:
@@ -21,7 +27,7 @@ class LayeredRun:
         self.evaluator = evaluator
         self.results: list[tuple[np.ndarray, np.ndarray]] = []
         self._blocks: list[LayeredWorkspace] = []
-        self._steps = None
+        self._steps: Generator[Exchange, None, BlockResults]
         self._message_rows = MessageRows()
 
     def block(self, number: int, rows: int, n_neighbors: int) -> LayeredWorkspace:
@@ -42,5 +48,5 @@ class LayeredRun:
         try:
             return next(self._steps)
         except StopIteration as finished:
-            self.results = [tuple(np.ascontiguousarray(a) for a in result) for result in finished.value]
+            self.results = [(np.ascontiguousarray(e), np.ascontiguousarray(g)) for e, g in finished.value]
             return None

@@ -22,7 +22,7 @@ from jaxff.lammps.pair_jaxff.layered_run import LayeredRun
 if TYPE_CHECKING:
     from jax_models import Potential
     from jax_models.systems import Result
-    from jax_models.systems.evaluator import Evaluator, Workspace
+    from jax_models.systems.evaluator import Workspace
 
 
 class Blocks:
@@ -37,7 +37,7 @@ class Blocks:
     rows = "atoms"
     message_columns = 0
 
-    def __init__(self, evaluator: Evaluator):
+    def __init__(self, evaluator: Any):
         self.evaluator = evaluator
         self.block_rows = BlockSize(evaluator)
         self._workspaces: list[Workspace] = []
@@ -80,9 +80,9 @@ class Grid(Blocks):
     code = abi.GRID
     rows = "points"
 
-    def __init__(self, evaluator: Evaluator):
+    def __init__(self, evaluator: Any):
         super().__init__(evaluator)
-        self._counts: tuple[int, ...] | None = None
+        self._counts: tuple[int, int, int] | None = None
 
     @property
     def reach(self) -> str:
@@ -103,7 +103,7 @@ class Layers(Blocks):
 
     code = abi.LAYERS
 
-    def __init__(self, evaluator: Evaluator):
+    def __init__(self, evaluator: Any):
         super().__init__(evaluator)
         self.message_columns = max(self.evaluator.message_widths, default=0)
         self.run = LayeredRun(self.evaluator)

@@ -36,7 +36,7 @@ class GhostList:
     def __init__(self, evaluator: Evaluator, skin: float = SKIN):
         self.evaluator = evaluator
         self._block_size = BlockSize(evaluator)
-        self.cutoff = evaluator.potential.cutoff
+        self.cutoff = evaluator.potential.contract.cutoff
         self.skin = skin
         self.builds = 0
         self._built: tuple[np.ndarray, np.ndarray, int] | None = None

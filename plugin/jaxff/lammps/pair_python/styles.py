@@ -75,7 +75,7 @@ def load(pointer: Any, path: str, *options: str) -> None:
     rank, ranks = library.setting("universe_rank"), library.setting("universe_size")
     evaluator, _ = open_evaluator(path, precision, device, threads=0, rank_on_node=rank, ranks_on_node=ranks)
     _loaded = Loaded(library, path, evaluator)
-    library.command(f"variable jaxff_cutoff equal {evaluator.potential.cutoff * distance_unit!r}")
+    library.command(f"variable jaxff_cutoff equal {evaluator.potential.contract.cutoff * distance_unit!r}")
 
 
 def _read_options(options: tuple[str, ...]) -> tuple[str, str]:
