@@ -19,7 +19,6 @@ FLAT_TO_SECOND_ORDER = {
     "gmp": {"descriptor": {"name": "gmp"}},
     "mbtr": {"descriptor": {"name": "mbtr"}},
     "soap": {"descriptor": {"name": "soap"}},
-    "scattering": {"descriptor": {"name": "scattering"}},
     "schnet": {"name": "schnet"},
     "painn": {"name": "painn"},
     "mace": {"name": "mace", "hidden_irreps": "4x0e", "max_ell": 2, "correlation": 2, "radial_MLP": [8, 8]},
