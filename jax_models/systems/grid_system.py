@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jax_models.derivatives import point_sums
-from jax_models.neighborhood import Neighborhood, bucket
+from jax_models.neighborhood import PADDING, Neighborhood, bucket
 from jax_models.reference_points.grid_hysteresis import kept_counts
 from jax_models.reference_points.grid_list import GridPoints, grid_points, grid_steps
 from jax_models.systems.evaluator import BlockSize, Workspace
@@ -68,7 +68,7 @@ class GridSystem(System):
             vectors = np.stack([components[a][images_seen] - points[rows, a, None] for a in range(3)], axis=-1)
             mask = np.einsum("nka,nka->nk", vectors, vectors) < self.cutoff**2
             atoms = atom_of_image[images_seen]
-            vectors[~mask] = 1.0
+            vectors[~mask] = PADDING
             workspace.vectors[:n, :width], workspace.neighbor_species[:n, :width] = vectors, species[atoms]
             workspace.mask[:] = False
             workspace.mask[:n, :width] = mask

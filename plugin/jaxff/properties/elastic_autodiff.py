@@ -18,7 +18,8 @@ from jaxtyping import Array, Float
 
 from jax_models import ConfigError, Potential, StructureError
 from jax_models.contract import NEEDS
-from jax_models.neighborhood import Neighborhood, bucket, dense_neighbors, neighbor_pairs
+from jax_models.derivatives import safe_padding
+from jax_models.neighborhood import Neighborhood, neighborhood_of
 from jaxff.properties.voigt import VOIGT, strain_of
 
 DIFFERENTIABLE = {"neighbors", "messages"}
@@ -57,7 +58,7 @@ def second_derivatives(
         raise ConfigError(f"there are no second derivatives of a potential that {reasons}: use --method stress")
     n = len(atoms)
     with jax.enable_x64(True):
-        model, nb = potential.model_in(np.float64), _padded_neighborhood(potential, atoms)
+        model, nb = potential.model_in(np.float64), _neighborhood(potential, atoms)
         virial = np.asarray(_gradient(model, nb)[1])
         directions: list[tuple[Any, Any]] = [(np.eye(3 * n)[k].reshape(n, 3), np.zeros((3, 3))) for k in range(3 * n)]
         directions += [(np.zeros((n, 3)), strain_of(k)) for k in range(6)]
@@ -104,22 +105,21 @@ def _inverse(constants: Float[np.ndarray, "N3 N3"]) -> Float[np.ndarray, "N3 N3"
     return (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
 
 
-def _padded_neighborhood(potential: Potential, atoms: Atoms) -> Neighborhood:
-    """The neighbours as they are now; where one is about to cross the cutoff, its energy is flat to second order."""
+def _neighborhood(potential: Potential, atoms: Atoms) -> Neighborhood:
+    """The neighbours as they are now. Where one is about to cross the cutoff, the energy is flat to second order for
+    ace, gmp, mbtr and soap, and for networks with the polynomial cutoff. For acsf, chebyshev, power_spectrum and cosine
+    cutoffs the second derivative jumps there, and this one is that of the side on which the neighbour is."""
     species = potential.species_of(atoms.get_chemical_symbols())
-    i, j, shifts = neighbor_pairs(atoms.positions, atoms.cell.array, atoms.pbc, potential.cutoff)
-    width = bucket(int(np.bincount(i, minlength=1).max()))
-    neighbors, dense_shifts, mask = dense_neighbors(i, j, shifts, len(atoms), width)
-    vectors = atoms.positions[neighbors] - atoms.positions[:, None] + dense_shifts @ atoms.cell.array
-    return Neighborhood(vectors, species, species[neighbors], mask, neighbors)
+    positions, cell = atoms.positions, atoms.cell.array
+    return neighborhood_of(positions, cell, atoms.pbc, species, potential.cutoff, bucketed=True)
 
 
 def _energy(
     model: Any, nb: Neighborhood, displacements: Float[Array, "N 3"], strain: Float[Array, "3 3"]
 ) -> Float[Array, ""]:
     vectors = nb.vectors + displacements[nb.neighbors] - displacements[:, None]
-    vectors = jnp.where(nb.mask[..., None], vectors + vectors @ strain, 1.0)
-    return jnp.sum(model.energies(nb._replace(vectors=vectors)))
+    strained = nb._replace(vectors=vectors + vectors @ strain)
+    return jnp.sum(model.energies(safe_padding(strained)))
 
 
 @eqx.filter_jit
