@@ -173,7 +173,7 @@ def _point(pointers: abi.WorkspacePointers, index: int, workspace: Workspace, na
 
 def _evaluate(handle: int, index: int, result_pointer: Any) -> None:
     model = _models[handle]
-    model.point_to(result_pointer.contents, *model.strategy.evaluate(index))
+    model.point_to(result_pointer.contents, *model.strategy.run_workspace(index))
 
 
 def _block(handle: int, number: int, rows: int, n_neighbors: int, pointers: Any) -> None:

@@ -69,7 +69,7 @@ class Blocks:
             self._workspaces.append(self.evaluator.new_workspace(*key))
         return self._index[key], self._workspaces[self._index[key]]
 
-    def evaluate(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def run_workspace(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Energies [B] and dE/dvectors [B, K, 3] of a workspace that C++ has filled."""
         return self.evaluator.run(self._workspaces[index])
 
