@@ -135,8 +135,8 @@ def energy_outliers(structures: Sequence[Structure]) -> Iterator[Suspicion]:
             apart[members] = _apart(left[members])
     if apart.any():
         yield Suspicion(
-            f"{apart.sum()} frames have an energy per atom more than {SMALLEST_GAP} eV from that of all others of their "
-            "kind: a calculation that did not converge, another unit, or other settings of the reference method",
+            f"{apart.sum()} frames have an energy per atom more than {SMALLEST_GAP} eV from that of all others of "
+            "their kind: a calculation that did not converge, another unit, or other settings of the reference method",
             _names([structures[n] for n in np.flatnonzero(apart)]),
         )
 
