@@ -89,7 +89,11 @@ def test_single_wrong_frames_are_named(data, name):
     forces[0, 1] += 500.0
     structures[high] = dataclasses.replace(structures[high], forces=forces)
     found = texts(structures)
-    for number, what in ((zero, "all exactly zero"), (off, "eV/atom from that"), (high, "have a force of up to")):
+    for number, what in (
+        (zero, "all exactly zero"),
+        (off, "energy per atom more than"),
+        (high, "have a force of up to"),
+    ):
         assert any(what in text and text.endswith(f"({structures[number].name})") for text in found)
     assert len(found) == 3
 

@@ -28,17 +28,24 @@ SURE = 0.7
 """Correlation with the energies from which on a slope means something."""
 AGREEMENT, STRESS_AGREEMENT = 4.0, 10.0
 """A slope within this factor of 1 is right: real steps are not infinitely small, and units differ by more."""
-FACTORS = {
-    "kcal/mol": 23.0605,
-    "kJ/mol": 96.4853,
-    "Hartree": 1 / 27.2114,
-    "Rydberg": 1 / 13.6057,
-    "Hartree/Bohr": 1 / 51.4221,
-    "Rydberg/Bohr": 1 / 25.7110,
-    "meV": 1000.0,
+LARGE_FORCES = {
+    "forces in kcal/mol/Å": 23.0605,
+    "energies in Hartree": 27.2114,
+    "energies in Rydberg": 13.6057,
+    "forces in kJ/mol/Å": 96.4853,
+    "forces in meV/Å": 1000.0,
 }
-"""How large a number is in other units that is 1 in eV or eV/Å."""
-STRESS_FACTORS = {"kbar": 1602.1766, "GPa": 160.21766}
+LARGE_ENERGIES = {
+    "energies in kcal/mol": 23.0605,
+    "forces in Rydberg/Bohr": 25.7110,
+    "forces in Hartree/Bohr": 51.4221,
+    "energies in kJ/mol": 96.4853,
+    "energies in meV": 1000.0,
+}
+LARGE_STRESSES = {"kbar": 1602.1766, "GPa": 160.21766}
+"""How many times too large numbers are in other units than eV, eV/Å and eV/Å^3."""
+SMALLEST_GAP = 0.3
+"""eV/atom, between an outlier and all others."""
 STIFF = 250.0
 """eV/Å^2; twice the force constant of the stiffest bonds, of H2 and CO."""
 HUGE_STRESS = 1.0
@@ -119,18 +126,34 @@ def energy_outliers(structures: Sequence[Structure]) -> Iterator[Suspicion]:
         fit = np.linalg.lstsq(fractions * weights[:, None], energies * weights, rcond=1e-8)[0]
         left = energies - fractions @ fit
         weights = 1.0 / np.sqrt(np.maximum(np.abs(left), 1e-4))
-    left = left - np.median(left)
-    spread = 1.4826 * np.median(np.abs(left))
-    limit = max(20 * spread, 0.2)
-    wrong = [s for s, e in zip(structures, left, strict=True) if abs(e) > limit]
-    if wrong:
-        far = max(np.abs(left))
+    # Kinds of structures differ more than the members of one kind.
+    kinds = np.array([s.group for s in structures])
+    apart = np.zeros(len(left), bool)
+    for kind in sorted(set(kinds.tolist())):
+        members = np.flatnonzero(kinds == kind)
+        if len(members) >= 5:
+            apart[members] = _apart(left[members])
+    if apart.any():
         yield Suspicion(
-            f"{len(wrong)} frames have an energy up to {far:.3g} eV/atom from that of the others of their composition "
-            f"(usual spread {max(spread, 1e-3):.2g}): a calculation that did not converge, another unit, or other "
-            "settings of the reference method",
-            _names(wrong),
+            f"{apart.sum()} frames have an energy per atom more than {SMALLEST_GAP} eV from that of all others of "
+            "their kind: a calculation that did not converge, another unit, or other settings of the reference method",
+            _names([structures[n] for n in np.flatnonzero(apart)]),
         )
+
+
+def _apart(values: Float[np.ndarray, " N"]) -> np.ndarray:
+    """Which few values a wide gap parts from the others, above or below."""
+    order = np.argsort(values)
+    ordered = values[order]
+    few = max(1, len(values) // 20)
+    limit = max(SMALLEST_GAP, 0.5 * float(np.ptp(ordered[few:-few])))
+    gaps = np.diff(ordered) > limit
+    apart = np.zeros(len(values), bool)
+    for number in np.flatnonzero(gaps[:few]):
+        apart[order[: number + 1]] = True
+    for number in np.flatnonzero(gaps[::-1][:few]):
+        apart[order[len(order) - 1 - number :]] = True
+    return apart
 
 
 def force_outliers(structures: Sequence[Structure]) -> Iterator[Suspicion]:
@@ -189,9 +212,10 @@ def _forces_suspect(structures: Sequence[Structure], complete: bool) -> str | No
     if sure and slope < 0:
         return "forces have the wrong sign: the energy rises along them (they are gradients, not forces)"
     if sure and not 1 / AGREEMENT < slope < AGREEMENT:
+        large = _likely(1 / slope, LARGE_FORCES) if slope < 1 else _likely(slope, LARGE_ENERGIES)
         return (
             f"forces and energies are not in the same units: along small steps the energy changes by {slope:.3g} times "
-            f"what the forces say. {_unit(1 / slope, FACTORS)}; eV and eV/Å are expected"
+            f"what the forces say{large}; eV and eV/Å are expected"
         )
     stiffness, correlation = _stiffness(labelled)
     if not sure and correlation < -0.6 and stiffness > STIFF:
@@ -217,8 +241,8 @@ def _stress_suspect(structures: Sequence[Structure], _: bool) -> str | None:
     signed = "; and its sign is wrong: expanded cells are under tension, which is positive here" if sign < 0 else ""
     scaled = sure and not 1 / STRESS_AGREEMENT < abs(slope) < STRESS_AGREEMENT
     if scaled or size > HUGE_STRESS:
-        unit = _unit(1 / abs(slope), STRESS_FACTORS) if scaled else "They are probably in kbar or GPa"
-        return f"stresses are not in eV/Å^3: they would be {size * 160.2:.3g} GPa in half of the frames. {unit}{signed}"
+        unit = _likely(1 / abs(slope), LARGE_STRESSES) if scaled else ", as in kbar or GPa"
+        return f"stresses are not in eV/Å^3: they would be {size * 160.2:.3g} GPa in half of the frames{unit}{signed}"
     if sign < 0:
         return "stresses have the wrong sign: expanded cells are under tension, positive here and negative in VASP"
     return None
@@ -292,15 +316,10 @@ def _slope(steps: Sequence[tuple[float, float]]) -> tuple[float, bool]:
     return slope, abs(correlation) > SURE and slope * correlation > 0
 
 
-def _unit(factor: float, factors: dict[str, float]) -> str:
-    """What numbers that are ``factor`` too large may be in."""
-    nearest = min(factors, key=lambda unit: abs(np.log(factor / factors[unit])))
-    other = min(factors, key=lambda unit: abs(np.log(factor * factors[unit])))
-    if abs(np.log(factor / factors[nearest])) < np.log(1.5):
-        return f"They are about {factor:.3g} times too large, as in {nearest}"
-    if abs(np.log(factor * factors[other])) < np.log(1.5):
-        return f"They are about {1 / factor:.3g} times too small, as if the energies were in {other}"
-    return f"They are off by a factor of about {factor:.3g}"
+def _likely(factor: float, causes: dict[str, float]) -> str:
+    """What makes numbers ``factor`` times too large, as the end of a sentence."""
+    near = [cause for cause, size in causes.items() if abs(np.log(factor / size)) < np.log(1.5)]
+    return f", as with {' or '.join(near)}" if near else ""
 
 
 def _stiffness(structures: Sequence[Structure]) -> tuple[float, float]:

@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -33,7 +34,8 @@ from jaxff.train.training_data import TrainingData, read_training_data
 if TYPE_CHECKING:
     from jax_models.training.gradient.trainer import Training
 
-STAGES = ("", ".pretraining", ".fine-tuning")
+STAGE = re.compile(r"(\.(pretraining|training|weight-[-+.\w]+))?")
+"""How the name of a checkpoint ends: after the stage that it is of."""
 
 
 def train_files(
@@ -130,7 +132,9 @@ def _start(path: Path | None, config: Config) -> Potential | None:
 def checkpoints(out: Path) -> list[Path]:
     """The state of each stage of an unfinished training that will write ``out``."""
     name = f"{out.name}.checkpoint"
-    return [path for path in sorted(out.parent.glob(f"{glob.escape(name)}*")) if path.name[len(name) :] in STAGES]
+    return [
+        path for path in sorted(out.parent.glob(f"{glob.escape(name)}*")) if STAGE.fullmatch(path.name[len(name) :])
+    ]
 
 
 def warn(console: Console, warnings: Iterable[str]) -> None:
