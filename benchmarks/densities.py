@@ -17,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
+from jax_models.units import BOHR, HARTREE
 from jaxff.runtime import configure
 
-C_F = 2.8712 * 27.2114 * 0.529177**2  # eV Å^2
-C_X = 0.7386 * 27.2114 * 0.529177  # eV Å
+C_F = 2.8712 * HARTREE * BOHR**2  # eV Å^2
+C_X = 0.7386 * HARTREE * BOHR  # eV Å
 WIDTH, ELECTRONS = 0.9, 3.0
 CUTOFF, SPACING = 4.0, 0.85
 ARCHITECTURE = {

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax_models.elements import element_indices
 from jax_models.models import build
 from jax_models.neighborhood import Neighborhood, neighborhood_of
 from jax_models.reference_points.grid_list import grid_points
@@ -62,7 +63,7 @@ class Features:
         """Sum over all points, or the row of one atom."""
         periodic = cell is not None
         cell = np.zeros((3, 3)) if cell is None else cell
-        species = np.array([self.elements.index(s) for s in symbols], np.int32)
+        species = element_indices(symbols, self.elements)
         weight = 1.0
         if self.points == "grid":
             found = grid_points(positions, cell, periodic, self.spacing, CUTOFF)
@@ -260,8 +261,8 @@ def report(names) -> str:
             cost, per_atom = microseconds(name, points)
             of = f" ({per_atom:.0f} points)" if points == "grid" else ""
             rival = f"{rivals[name]:.0f}" if name in rivals and points == "atoms" else ""
-            lines.append(f"| {name} | {points} | {', '.join(map(str, numbers))} | " + " | ".join(small(v) for v in found.values())
-                         + f" | {order} | {apart} | {cost:.1f}{of} | {rival} |")  # fmt: skip
+            cells = [name, points, ", ".join(map(str, numbers)), *(small(v) for v in found.values())]
+            lines.append(f"| {' | '.join(cells)} | {order} | {apart} | {cost:.1f}{of} | {rival} |")
             print(lines[-1], flush=True)
         with jax.enable_x64(True):
             row = []

@@ -22,9 +22,9 @@ COLOURS = dict(
 )
 SETTINGS = """
 Settings that are not the defaults: small networks ({models}); {visits:.0f} million
-neighbours a training, twice as many in weak supervision, which is one training where transfer is two, and never fewer than 20 passes
-over the data; one weight for the teachers' labels, {weight:g}, except where it says that it was chosen among 0, 0.1 and 1 by
-cross-validation, as is the default."""
+neighbours a training, twice as many in weak supervision, which is one training where transfer is two, and never fewer
+than 20 passes over the data; one weight for the teachers' labels, {weight:g}, except where it says that it was chosen
+among 0, 0.1 and 1 by cross-validation, as is the default."""
 
 
 def write_report(
@@ -90,7 +90,8 @@ def _row(name: str, entry: Entry) -> str:
         if pairs:
             mine, baseline = np.mean(pairs, axis=0)
             change = f" ({100 * (mine / baseline - 1):+.0f} %)"
-    return f"| {labels} | {strategy.replace('_chosen', ', weight chosen')} | {_with_spread(energy, 1)}{change} | {_with_spread(force, 3)} | {len(runs)} |"
+    name = strategy.replace("_chosen", ", weight chosen")
+    return f"| {labels} | {name} | {_with_spread(energy, 1)}{change} | {_with_spread(force, 3)} | {len(runs)} |"
 
 
 def _with_spread(values: list[float], digits: int) -> str:
@@ -203,9 +204,16 @@ def _choices_plot(choices: dict[str, tuple[Choices, Choices]]):
             for teacher in (*teachers, "none"):
                 share = np.array([part[f][teacher] / max(part[f].total(), 1) for f in families])
                 axes.bar(
-                    np.arange(len(families)) + offset, share, 0.36, bottom=bottom, color=colours[teacher], hatch=hatch, edgecolor="white", linewidth=0.5,
+                    np.arange(len(families)) + offset,
+                    share,
+                    0.36,
+                    bottom=bottom,
+                    color=colours[teacher],
+                    hatch=hatch,
+                    edgecolor="white",
+                    linewidth=0.5,
                     label=None if hatch or not (teacher != "none" or share.any()) else teacher,
-                )  # fmt: skip
+                )
                 bottom += share
         axes.set_xticks(range(len(families)), families)
         axes.set(ylabel="share of structures", ylim=(0, 1), title=f"{element}: believed (plain), right (hatched)")

@@ -131,17 +131,18 @@ def page(rows: list[dict], path: Path) -> None:
     lines = [
         "# Learning curves and cost",
         "",
-        f"Written by `python benchmarks/learning_curves.py --page docs/{path.name}`. Every descriptor with its "
-        "default settings (gmp and soap:",
-        "smaller sets, named in the command), cutoff 5 Å, and the same short training: "
+        f"`python benchmarks/learning_curves.py --page docs/{path.name}` writes this page. Every descriptor has its "
+        "default settings",
+        "(gmp and soap have smaller sets, named in the command), a cutoff of 5 Å and the same short training: "
         + ", ".join(f"{e} epochs with {n} structures" for n, e in EPOCHS.items())
         + ";",
         f"the comparison of atoms, bonds and a grid has {EPOCHS_OF_POINTS}.",
-        f"Root-mean-square errors of the last epoch on up to {TESTED} test structures; time of energy and "
-        "forces in ASE, and of training, is",
-        "of one processor core in single precision, compilation included in training. Converged: the epoch "
-        "from which both errors stay within",
-        "a tenth of where they end. Longer trainings reach lower errors: `python benchmarks/accuracy.py`.",
+        f"Errors are root mean squares after the last epoch, on up to {TESTED} test structures. Times are of one "
+        "processor core in single",
+        'precision, for energy and forces in ASE and for training, which includes compilation. "Converged" gives the '
+        "epoch from which both",
+        "errors stay within a tenth of their last values. Longer trainings reach lower errors: "
+        "`python benchmarks/accuracy.py`.",
         "",
         *plots(rows, path.parent),
         "",

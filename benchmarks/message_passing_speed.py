@@ -72,8 +72,8 @@ from nequip.model import NequIPGNNModel
 from nequip.utils.global_state import set_global_state
 set_global_state()
 parity, repeats = sys.argv[1] == "parity", int(sys.argv[2])
-model = NequIPGNNModel(seed=0, model_dtype="float32", type_names=["Si"], r_max=5.0, num_layers=3, l_max=1, parity=parity,
-    num_features=32, avg_num_neighbors=28.0, compile_mode="eager")
+model = NequIPGNNModel(seed=0, model_dtype="float32", type_names=["Si"], r_max=5.0, num_layers=3, l_max=1,
+    parity=parity, num_features=32, avg_num_neighbors=28.0, compile_mode="eager")
 transforms = [ChemicalSpeciesToAtomTypeMapper(model_type_names=["Si"]), NeighborListTransform(r_max=5.0)]
 atoms = structure(repeats)
 atoms.calc = NequIPCalculator(model=model.eval(), device="cpu", transforms=transforms)

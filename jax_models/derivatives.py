@@ -7,9 +7,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from jax_models.neighborhood import Neighborhood
+from jax_models.neighborhood import PADDING, Neighborhood
 
 EnergyFunction = Callable[[Neighborhood], Float[Array, " N"]]
 
@@ -26,23 +26,52 @@ def energies_and_gradient(
         per_center = energies(neighborhood._replace(vectors=vectors))
         return jnp.sum(per_center), per_center
 
-    # A padded vector is replaced by a harmless one, so that no 0/0 is differentiated behind its mask.
-    safe = jnp.where(neighborhood.mask[..., None], neighborhood.vectors, 1.0)
-    (_, per_center), gradient = jax.value_and_grad(total, has_aux=True)(safe)
-    return per_center, jnp.where(neighborhood.mask[..., None], gradient, 0.0)
+    vectors = safe_padding(neighborhood).vectors
+    (_, per_center), gradient = jax.value_and_grad(total, has_aux=True)(vectors)
+    return per_center, zero_padding(gradient, neighborhood.mask)
+
+
+def safe_padding(neighborhood: Neighborhood) -> Neighborhood:
+    """``neighborhood`` with every padded vector replaced by (1, 1, 1) Å, so that no 0/0 is differentiated behind its
+    mask. Whoever takes a derivative of a model does this first. A model then need not guard against a padded vector,
+    but still against the difference of two of them, which is zero."""
+    return neighborhood._replace(vectors=jnp.where(neighborhood.mask[..., None], neighborhood.vectors, PADDING))
+
+
+def zero_padding(gradient: Float[Array, "N K *rest"], mask: Bool[Array, "N K"]) -> Float[Array, "N K *rest"]:
+    """``gradient``, with zero for every neighbour that is padding."""
+    return jnp.where(mask[..., None], gradient, 0.0)
 
 
 def forces(
-    gradient: Float[np.ndarray, "N K 3"], neighbors: Int[np.ndarray, "N K"], n_atoms: int
+    gradient: Float[np.ndarray, "N K 3"],
+    neighbors: Int[np.ndarray, "N K"],
+    n_atoms: int,
+    centers: Int[np.ndarray, " N"] | slice | None = None,
 ) -> Float[np.ndarray, "A 3"]:
-    """Forces on ``n_atoms`` atoms (eV/Å) from atom-centred rows, summed in float64 (NumPy)."""
+    """Forces on ``n_atoms`` atoms (eV/Å) from atom-centred rows, summed in float64 (NumPy).
+
+    Args:
+        gradient: dE/dvectors in eV/Å. The sums are fastest where each of its three components is contiguous.
+        neighbors: the atom of each entry; entries of ``n_atoms`` and more are padding.
+        n_atoms: A.
+        centers: the atom of each row; None: the first N atoms.
+    """
     gradient = np.asarray(gradient, float)
     result = np.zeros((n_atoms, 3))
-    result[: len(gradient)] = gradient.sum(axis=1)
-    flat = np.asarray(neighbors).ravel()
+    rows = slice(len(gradient)) if centers is None else centers
     for axis in range(3):
-        result[:, axis] -= np.bincount(flat, weights=gradient[..., axis].ravel(), minlength=n_atoms)
+        component = gradient[..., axis]
+        result[rows, axis] = component.sum(axis=1)
+        result[:, axis] -= sum_by_neighbor(component, neighbors, n_atoms)
     return result
+
+
+def sum_by_neighbor(
+    values: Float[np.ndarray, "N K"], neighbors: Int[np.ndarray, "N K"], n_atoms: int
+) -> Float[np.ndarray, " A"]:
+    """The sum of the ``values`` that belong to each of ``n_atoms`` atoms, in float64."""
+    return np.bincount(np.ravel(neighbors), weights=np.ravel(values), minlength=n_atoms)[:n_atoms]
 
 
 def virial(vectors: Float[np.ndarray, "N K 3"], gradient: Float[np.ndarray, "N K 3"]) -> Float[np.ndarray, "3 3"]:
@@ -79,10 +108,10 @@ def point_sums(
     share = np.maximum(1.0 - (vectors**2).sum(axis=2) / cutoff**2, 0.0) ** 3 * neighborhood.mask
     # A point at the very edge, seen by rounding alone, has nothing to share.
     share *= (weight * np.asarray(density, float) / np.maximum(share.sum(axis=1), 1e-300))[:, None]
-    flat = np.asarray(neighborhood.neighbors).ravel()
+    neighbors = np.asarray(neighborhood.neighbors)
 
     def per_atom(values):
-        return np.bincount(flat, weights=values.ravel(), minlength=n_atoms)
+        return sum_by_neighbor(values, neighbors, n_atoms)
 
     energies = per_atom(share)
     virials = energies[:, None, None] * np.eye(3)

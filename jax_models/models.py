@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -11,11 +12,12 @@ from jaxtyping import Array, Float, PyTree
 
 from jax_models.descriptors import DESCRIPTORS, WHOLE_CELL
 from jax_models.errors import ConfigError
+from jax_models.interfaces import Descriptor, Prior, Readout, ReferencePoints
 from jax_models.message_passing import MESSAGE_PASSING
 from jax_models.message_passing.network import MessagePassing
 from jax_models.neighborhood import Neighborhood
 from jax_models.priors import PRIORS
-from jax_models.priors.zbl import lengthened
+from jax_models.priors.zbl import split
 from jax_models.readouts import READOUTS
 from jax_models.reference_points import REFERENCE_POINTS
 from jax_models.whole_cell import WholeCellModel
@@ -29,48 +31,56 @@ class LocalModel(eqx.Module):
 
     kind: ClassVar[str] = "local"
     n_layers: ClassVar[int] = 1
-    centers: ClassVar[str] = "atoms"
-    spacing: ClassVar[float] = 0.0
 
-    descriptor: eqx.Module
-    readout: eqx.Module
-    priors: list[eqx.Module]
+    descriptor: Descriptor
+    readout: Readout
+    priors: list[Prior]
     feature_mean: Float[Array, " F"]
     feature_scale: Float[Array, " F"]
 
+    @property
+    def centers(self) -> str:
+        """What the rows of the Neighborhood are: "atoms", or "grid" for points."""
+        return "atoms"
+
+    @property
+    def spacing(self) -> float:
+        """Å between points of a grid; 0 where there is none."""
+        return 0.0
+
     def features(self, neighborhood: Neighborhood) -> Float[Array, "N F"]:
         """Normalised features of each centre."""
+        return self._features(split(self.priors, neighborhood)[0])
+
+    def _features(self, seen: Neighborhood) -> Float[Array, "N F"]:
         mean, scale = jax.lax.stop_gradient((self.feature_mean, self.feature_scale))
-        neighborhood = lengthened(self.priors, neighborhood)
         # Scaled with the atoms last, as the descriptors have them: in the other order the gradient costs 0.5 us an atom
         # more.
-        return ((self.descriptor(neighborhood).T - mean[:, None]) * scale[:, None]).T
+        return ((self.descriptor(seen).T - mean[:, None]) * scale[:, None]).T
 
     def head(self) -> PyTree[Array]:
-        """The parameters that the energy is linear in; the rest is the trunk, which other heads may share."""
+        """The parameters in which the energy is linear. The others are the trunk, which other heads may share."""
         return self.readout.head()
 
     def energies(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
-        energy = self.readout(self.features(neighborhood), neighborhood.species)
-        for prior in self.priors:
-            energy = energy + prior(neighborhood)
-        return energy
+        seen, of_priors = split(self.priors, neighborhood)
+        return self.readout(self._features(seen), neighborhood.species) + of_priors
 
 
 class PointDescriptor(eqx.Module):
-    """A descriptor on points that are no atoms: one network for all of them, whatever the elements around."""
+    """A descriptor on points that are not atoms. One network serves all of them, whatever elements are around."""
 
-    points: eqx.Module
-    inner: eqx.Module
+    points: ReferencePoints
+    inner: Descriptor
 
     def at_point(self, environments: Neighborhood) -> Float[Array, "N F"]:
-        """Features of points. Only descriptors that count an atom at the centre are told that there is none."""
+        """Features of points. A species of -1 tells descriptors that count an atom at the centre that there is none."""
         if not getattr(self.inner, "counts_center", False):
             environments = environments._replace(species=jnp.zeros_like(environments.species))
         return self.inner(environments)
 
     def __call__(self, neighborhood: Neighborhood) -> Float[Array, "N F"]:
-        """Mean over each atom's points: what the features are normalised by."""
+        """Mean over each atom's points, by which the features are normalised."""
 
         def weighted(environments, weights):
             return jnp.concatenate([self.at_point(environments), jnp.ones_like(weights)[:, None]], 1) * weights[:, None]
@@ -84,17 +94,19 @@ class PointDescriptor(eqx.Module):
 
 
 VOLUME = 2.0
-"""Å^3 in which a grid's readout speaks of 1 eV. A tenth of an atom's volume, because structures differ far less than
-points
-do: with 20 GMP, trained on 8 structures of mlearn Si, was off by 88 meV/atom after 60 epochs, with 2 by 37."""
+"""Å^3: the readout's output is the energy in this volume around a point of a grid. It is a tenth of an atom's volume,
+because structures differ far less than points do: GMP trained on 8 structures of mlearn Si for 60 epochs was off by
+88 meV/atom with 20 Å^3, and by 37 with 2."""
 
 
 class PointModel(LocalModel):
     """A local model that looks from reference points: the energies of atoms are weighted sums over their points.
 
-    Where the rows are points themselves (``centers`` "grid"), it gives the energy density there in eV/Å^3, less that
-    of empty space: vacuum costs nothing, and points that see no atom may be left out.
+    Where the rows are points themselves (``centers`` "grid"), it gives the energy density there in eV/Å^3. The density
+    of empty space is subtracted, so vacuum costs nothing, and points that see no atom may be left out.
     """
+
+    descriptor: PointDescriptor
 
     @property
     def centers(self) -> str:
@@ -102,7 +114,6 @@ class PointModel(LocalModel):
 
     @property
     def spacing(self) -> float:
-        """Å between points of a grid; 0 where there is none."""
         return self.descriptor.points.spacing_for(self.descriptor.inner) if self.centers == "grid" else 0.0
 
     def energies(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
@@ -112,13 +123,12 @@ class PointModel(LocalModel):
             features = (self.descriptor.at_point(environments) - mean) * scale
             return weights * self.readout(features, jnp.zeros_like(environments.species))
 
-        energy = self.descriptor.points.over_points(lengthened(self.priors, neighborhood), weighted)
+        seen, of_priors = split(self.priors, neighborhood)
+        energy = self.descriptor.points.over_points(seen, weighted)
         if self.centers == "grid":
             empty = self.descriptor.points.over_points(_empty(neighborhood.vectors.dtype), weighted)
             energy = (energy - empty) * (1.0 / VOLUME)
-        for prior in self.priors:
-            energy = energy + prior(neighborhood)
-        return energy
+        return energy + of_priors
 
 
 def _empty(dtype: Any) -> Neighborhood:
@@ -212,13 +222,13 @@ def _reference_points(architecture: dict[str, Any]) -> dict[str, Any]:
 
 
 def completed(architecture: dict[str, Any]) -> dict[str, Any]:
-    """``architecture`` with every default written out: what a file must hold, for defaults may change.
+    """``architecture`` with every default written out. Files hold this, because defaults may change.
 
     Example:
         >>> completed({"descriptor": {"name": "ace"}})["readout"]["name"]
         'mlp'
     """
-    parts = {"priors": [_with_defaults(PRIORS, prior) for prior in architecture.get("priors", [])]}
+    parts: dict[str, Any] = {"priors": [_with_defaults(PRIORS, prior) for prior in architecture.get("priors", [])]}
     if "name" in architecture:
         return _with_defaults(MESSAGE_PASSING, {k: v for k, v in architecture.items() if k != "priors"}) | parts
     if "reference_points" in architecture:
@@ -232,19 +242,19 @@ def completed(architecture: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _with_defaults(registry: dict[str, type], settings: dict[str, Any]) -> dict[str, Any]:
-    defaults = getattr(registry.get(settings.get("name")), "defaults", {})
+def _with_defaults(registry: Mapping[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    defaults = getattr(registry.get(str(settings.get("name"))), "defaults", {})
     return {key: list(value) if isinstance(value, tuple) else value for key, value in {**defaults, **settings}.items()}
 
 
 def build_descriptor(settings: dict[str, Any], elements: tuple[str, ...], cutoff: float, key: Array) -> Any:
-    """The descriptor of ``settings``, for ``elements``: most need only their number, those ``by_symbol`` which they
-    are."""
-    given = elements if getattr(DESCRIPTORS.get(settings.get("name")), "by_symbol", False) else len(elements)
+    """The descriptor of ``settings`` for ``elements``. Most descriptors need only the number of elements; those with
+    ``by_symbol`` need their symbols."""
+    given = elements if getattr(DESCRIPTORS.get(str(settings.get("name"))), "by_symbol", False) else len(elements)
     return construct(DESCRIPTORS, "descriptor", settings, given, cutoff, key=key)
 
 
-def construct(registry: dict[str, type], kind: str, settings: dict[str, Any], *arguments: Any, **fixed: Any) -> Any:
+def construct(registry: Mapping[str, Any], kind: str, settings: dict[str, Any], *arguments: Any, **fixed: Any) -> Any:
     """Look ``settings["name"]`` up in ``registry`` and call it with the other settings, refusing unknown ones."""
     settings = dict(settings)
     name = settings.pop("name", None)

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from jax_models.errors import StructureError
+
+PADDING = 1.0
+"""Å: each component of a padded vector. A distance of zero would have no direction and no derivative."""
 
 
 class Neighborhood(NamedTuple):
     """Environments of N centres, padded to K neighbours each (a JAX pytree).
 
     Dense, because the sum over neighbours is then a small matrix product and nothing has to be
-    scattered on the way up. Padded entries have ``mask`` False; what stands in their other fields is ignored.
+    scattered on the way up. Padded entries have ``mask`` False. Engines may leave anything in their other fields:
+    `jax_models.derivatives.safe_padding` replaces it before a derivative is taken. The fields are NumPy arrays where
+    neighbours are found, and JAX arrays where energies are computed.
     """
 
-    vectors: Float[Array, "N K 3"]
+    vectors: Float[Any, "N K 3"]
     """r_j - r_i in Å."""
-    species: Int[Array, " N"]
+    species: Int[Any, " N"]
     """Index of each centre's element in the model's element list."""
-    neighbor_species: Int[Array, "N K"]
-    mask: Bool[Array, "N K"]
+    neighbor_species: Int[Any, "N K"]
+    mask: Bool[Any, "N K"]
     """True where there is a neighbour."""
-    neighbors: Int[Array, "N K"] | None = None
-    """Index of j among the centres; local models do not read it."""
+    neighbors: Int[Any, "N K"] = None
+    """Index of j among the centres; None where nobody needs it: local models do not read it."""
 
 
 def bucket(n: int, multiple: int = 4) -> int:
@@ -100,6 +105,23 @@ def complete_cell(cell: Float[np.ndarray, "3 3"], periodic: Bool[np.ndarray, " 3
     return cell
 
 
+def pair_vectors(
+    positions: Float[np.ndarray, "N 3"],
+    cell: Float[np.ndarray, "3 3"],
+    i: Int[np.ndarray, "*P"],
+    j: Int[np.ndarray, "*P"],
+    shifts: Int[np.ndarray, "*P 3"],
+) -> Float[np.ndarray, "*P 3"]:
+    """The vectors r_j + shifts @ cell - r_i (Å) of a list of pairs, or of a matrix of them (``i`` then is a column).
+
+    Example:
+        >>> here, shift = np.zeros(1, int), np.array([[1, 0, 0]])
+        >>> pair_vectors(np.zeros((1, 3)), 4.0 * np.eye(3), here, here, shift).tolist()
+        [[4.0, 0.0, 0.0]]
+    """
+    return positions[j] - positions[i] + shifts @ cell
+
+
 def dense_neighbors(
     i: Int[np.ndarray, " P"],
     j: Int[np.ndarray, " P"],
@@ -133,8 +155,15 @@ def neighborhood_of(
     species: Int[np.ndarray, " N"],
     cutoff: float,
     dtype: type = np.float64,
+    bucketed: bool = False,
 ) -> Neighborhood:
     """The atom-centred Neighborhood of a structure, with NumPy arrays; vectors are formed in float64, then cast.
+
+    K is the largest number of neighbours, or with ``bucketed`` the `bucket` of it, so that like structures share one
+    compilation.
+
+    Raises:
+        StructureError: positions or cell are not finite, or a periodic cell has no volume.
 
     Example:
         >>> nb = neighborhood_of(np.array([[0, 0, 0], [0, 0, 1.0]]), np.zeros((3, 3)), False, np.array([0, 0]), 3.0)
@@ -144,8 +173,9 @@ def neighborhood_of(
     positions = np.asarray(positions, float)
     cell = np.asarray(cell, float)
     i, j, shifts = neighbor_pairs(positions, cell, periodic, cutoff)
-    neighbors, dense_shifts, mask = dense_neighbors(i, j, shifts, len(positions))
-    vectors = positions[neighbors] - positions[:, None] + dense_shifts @ cell
-    vectors[~mask] = 0.0
+    width = bucket(int(np.bincount(i, minlength=1).max())) if bucketed else None
+    neighbors, dense_shifts, mask = dense_neighbors(i, j, shifts, len(positions), width)
+    vectors = pair_vectors(positions, cell, np.arange(len(positions))[:, None], neighbors, dense_shifts)
+    vectors[~mask] = PADDING
     species = np.asarray(species, np.int32)
     return Neighborhood(vectors.astype(dtype), species, species[neighbors], mask, neighbors)

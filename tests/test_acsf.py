@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
-from descriptor_checks import check_descriptor
+from descriptor_invariants import check_descriptor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

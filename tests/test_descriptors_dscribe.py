@@ -102,12 +102,16 @@ def test_soap_derivatives_of_a_molecule():
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 
+DECAY = {"function": "exp", "threshold": 1e-2}
 MBTR_TERMS = [
-    ({"function": "distance"}, {"min": 0.5, "max": 5.0, "sigma": 0.15, "n": 40}, {"function": "exp", "scale": 1.0, "threshold": 1e-2}),
-    ({"function": "inverse_distance"}, {"min": 0.1, "max": 1.0, "sigma": 0.03, "n": 30}, {"function": "exp", "scale": 1.0, "threshold": 1e-2}),
-    ({"function": "cosine"}, {"min": -1.0, "max": 1.0, "sigma": 0.1, "n": 25}, {"function": "exp", "scale": 0.6, "threshold": 1e-2}),
-    ({"function": "angle"}, {"min": 0.0, "max": 180.0, "sigma": 8.0, "n": 30}, {"function": "exp", "scale": 0.6, "threshold": 1e-2}),
-]  # fmt: skip
+    ({"function": function}, {"min": low, "max": high, "sigma": sigma, "n": n}, {**DECAY, "scale": scale})
+    for function, low, high, sigma, n, scale in (
+        ("distance", 0.5, 5.0, 0.15, 40, 1.0),
+        ("inverse_distance", 0.1, 1.0, 0.03, 30, 1.0),
+        ("cosine", -1.0, 1.0, 0.1, 25, 0.6),
+        ("angle", 0.0, 180.0, 8.0, 30, 0.6),
+    )
+]
 
 
 @pytest.fixture(autouse=True)

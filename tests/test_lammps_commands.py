@@ -41,8 +41,9 @@ thermo_modify lost error
 {commands}
 run 0
 write_dump all custom {case}.{side}.dump id type x y z fx fy fz modify sort id format float %.17g
-print '{{"energy": $(pe:%.17g), "atoms": $(atoms), "created": ${{created}}, "stress": [$(pxx:%.17g), $(pyy:%.17g), $(pzz:%.17g), $(pxy:%.17g), &
-$(pxz:%.17g), $(pyz:%.17g)], "box": [$(lx:%.17g), $(ly:%.17g), $(lz:%.17g), $(xy:%.17g), $(xz:%.17g), $(yz:%.17g)]}}' &
+print '{{"energy": $(pe:%.17g), "atoms": $(atoms), "created": ${{created}}, &
+"stress": [$(pxx:%.17g), $(pyy:%.17g), $(pzz:%.17g), $(pxy:%.17g), $(pxz:%.17g), $(pyz:%.17g)], &
+"box": [$(lx:%.17g), $(ly:%.17g), $(lz:%.17g), $(xy:%.17g), $(xz:%.17g), $(yz:%.17g)]}}' &
 file {case}.{side}.json
 """
 
@@ -62,9 +63,14 @@ class Case:
 
 
 PRISM = "lattice diamond 5.43\nregion box prism 0 3 0 2 0 2 0.7 -0.4 0.3\ncreate_box 1 box\ncreate_atoms 1 box"
-SLAB = "lattice diamond 5.43\nregion box block 0 2 0 2 0 5\nregion slab block 0 2 0 2 1 2.9\ncreate_box 1 box\ncreate_atoms 1 region slab"
+SLAB = """lattice diamond 5.43
+region box block 0 2 0 2 0 5
+region slab block 0 2 0 2 1 2.9
+create_box 1 box
+create_atoms 1 region slab"""
 TINY = "lattice diamond 5.43\nregion box block 0 1 0 1 0 1\ncreate_box 1 box\ncreate_atoms 1 box"
-PRIMITIVE = """lattice custom 5.43 a1 0 0.5 0.5 a2 0.5 0 0.5 a3 0.5 0.5 0 basis 0 0 0 basis 0.25 0.25 0.25 triclinic/general
+PRIMITIVE = """lattice custom 5.43 a1 0 0.5 0.5 a2 0.5 0 0.5 a3 0.5 0.5 0 &
+    basis 0 0 0 basis 0.25 0.25 0.25 triclinic/general
 create_box 1 NULL 0 1 0 1 0 1
 create_atoms 1 box"""
 BONDS = "bond_style harmonic\natom_modify map array"
@@ -80,7 +86,9 @@ kspace_style ewald 1e-6
 fix 1 all nve
 run 30"""
 COULOMB = "pair_style hybrid/overlay {style} coul/long 8.0\npair_coeff * * {name} {file} Si\npair_coeff * * coul/long"
-D3 = "pair_style hybrid/overlay {style} dispersion/d3 original pbe 20 10\npair_coeff * * {name} {file} Si\npair_coeff * * dispersion/d3 Si"
+D3 = """pair_style hybrid/overlay {style} dispersion/d3 original pbe 20 10
+pair_coeff * * {name} {file} Si
+pair_coeff * * dispersion/d3 Si"""
 SCALED = """variable share equal ramp(0.3,0.7)
 pair_style hybrid/scaled v_share {style} 0.5 zbl 2.0 3.0
 pair_coeff * * {name} {file} Si
@@ -89,7 +97,11 @@ HYBRID = """set group all type/fraction 2 0.3 4711
 pair_style hybrid {style} zbl 2.0 3.0
 pair_coeff * * {name} {file} Si NULL
 pair_coeff * 2 zbl 14 14"""
-TWO_OF_A_KIND = "lattice diamond 5.43\nregion box block 0 3 0 2 0 2\ncreate_box 2 box\ncreate_atoms 1 box\nset group all type/fraction 2 0.5 4711"
+TWO_OF_A_KIND = """lattice diamond 5.43
+region box block 0 3 0 2 0 2
+create_box 2 box
+create_atoms 1 box
+set group all type/fraction 2 0.5 4711"""
 INSERT = """region top block 0 2 0 2 3.4 3.9
 fix 1 all nve/limit 0.05
 fix 2 all deposit 6 1 10 4711 region top near 0.35 vz -1.0 -0.8
@@ -130,18 +142,25 @@ CASES = {
     "minimize": Case("minimize 0 1e-8 1000 10000", ranks=(1, 2)),
     "fix box/relax": Case("fix 1 all box/relax aniso 0.0\nminimize 0 1e-8 1000 10000", ranks=(1, 2)),
     "fix npt": Case("fix 1 all npt temp 900 900 0.1 aniso 0 5000 0.5\nrun 60", ranks=(1, 2)),
-    "fix deform": Case("fix 1 all nve\nfix 2 all deform 1 x erate 2.0 xy erate 1.0 remap v\nrun 60", cell=PRISM, ranks=(1, 2)),
+    "fix deform": Case(
+        "fix 1 all nve\nfix 2 all deform 1 x erate 2.0 xy erate 1.0 remap v\nrun 60", cell=PRISM, ranks=(1, 2)
+    ),
     "fix gcmc": Case(GCMC, exchanges=True, tolerance=1e-7, before="atom_modify map array"),
-    "fix deposit": Case(INSERT, exchanges=True, cell=SLAB, before="boundary p p f\natom_modify map array", ranks=(1, 2)),
+    "fix deposit": Case(
+        INSERT, exchanges=True, cell=SLAB, before="boundary p p f\natom_modify map array", ranks=(1, 2)
+    ),
     "fix evaporate": Case(
-        "region half block 0 1.5 0 2 0 2\nfix 1 all nve\nfix 2 all evaporate 10 3 half 4711\nrun 50", exchanges=True, ranks=(1, 2)
+        "region half block 0 1.5 0 2 0 2\nfix 1 all nve\nfix 2 all evaporate 10 3 half 4711\nrun 50",
+        exchanges=True, ranks=(1, 2),
     ),
     "delete_atoms": Case(REMOVE, exchanges=True, ranks=(1, 2)),
     "rerun": Case(RERUN, ranks=(1, 2)),
     "fix nve/limit": Case("fix 1 all nve/limit 0.001\nrun 40", ranks=(1, 2)),
     "balance": Case("fix 1 all nve\nrun 10\nbalance 1.0 shift x 10 1.01\nrun 10", ranks=(2,)),
     "fix balance": Case("fix 1 all nve\nfix 2 all balance 5 1.0 shift xyz 10 1.01\nrun 30", cell=SLAB, ranks=(2,)),
-    "comm_style tiled": Case("comm_style tiled\nbalance 1.0 rcb\nfix 1 all nve\nfix 2 all balance 10 1.0 rcb\nrun 30", ranks=(2,)),
+    "comm_style tiled": Case(
+        "comm_style tiled\nbalance 1.0 rcb\nfix 1 all nve\nfix 2 all balance 10 1.0 rcb\nrun 30", ranks=(2,)
+    ),
 }  # fmt: skip
 
 

@@ -38,20 +38,38 @@ BONDED = {
 KEEP = "\nspecial_bonds lj/coul 1e-50 1e-50 1e-50"
 CASES = {
     "units": ({"units": "lj", "atoms": ""}, "cannot work in units lj; use metal, real, si or electron"),
-    "keyword": ({"pair": "pair_style jaxff precison single"}, "no keyword precison; it has precision, device, threads and exchange"),
+    "keyword": (
+        {"pair": "pair_style jaxff precison single"},
+        "no keyword precison; it has precision, device, threads and exchange",
+    ),
     "no value": ({"pair": "pair_style jaxff precision"}, "keyword precision needs a value"),
     "precision": ({"pair": "pair_style jaxff precision half"}, "precision must be single or double, not half"),
     "device": ({"pair": "pair_style jaxff device tpu"}, "device must be cpu, gpu or auto, not tpu"),
     "threads": ({"pair": "pair_style jaxff threads 0"}, "threads must be a positive number, not 0"),
-    "no gpu": ({"pair": "pair_style jaxff device gpu\npair_coeff * * Si.jaxff Si"}, "device gpu was asked for, but JAX finds none"),
+    "no gpu": (
+        {"pair": "pair_style jaxff device gpu\npair_coeff * * Si.jaxff Si"},
+        "device gpu was asked for, but JAX finds none",
+    ),
     "types": ({"pair": "pair_style jaxff\npair_coeff 1 1 Si.jaxff Si"}, r"must start with \* \* for pair style jaxff"),
-    "too few": ({"types": 2}, r"gives 1 element name, but there are 2 atom types; name an element of Si.jaxff \(Si\) or NULL"),
-    "too many": ({"pair": "pair_style jaxff\npair_coeff * * Si.jaxff Si Si"}, "gives 2 element names, but there is 1 atom type"),
-    "element": ({"pair": "pair_style jaxff\npair_coeff * * Si.jaxff Ge"}, "Si.jaxff has no element Ge; it has Si, and NULL"),
+    "too few": (
+        {"types": 2},
+        r"gives 1 element name, but there are 2 atom types; name an element of Si.jaxff \(Si\) or NULL",
+    ),
+    "too many": (
+        {"pair": "pair_style jaxff\npair_coeff * * Si.jaxff Si Si"},
+        "gives 2 element names, but there is 1 atom type",
+    ),
+    "element": (
+        {"pair": "pair_style jaxff\npair_coeff * * Si.jaxff Ge"},
+        "Si.jaxff has no element Ge; it has Si, and NULL",
+    ),
     "missing": ({"pair": "pair_style jaxff\npair_coeff * * nowhere.jaxff Si"}, "nowhere.jaxff"),
     "truncated": ({"pair": "pair_style jaxff\npair_coeff * * cut.jaxff Si"}, "cut.jaxff"),
     "same place": ({"atoms": "create_atoms 1 single 0 0 0"}, "atoms (1 and 65|65 and 1) are at the same position"),
-    "not finite": ({"atoms": "create_atoms 1 single 0.05 0 0"}, r"force of atom (1|65) is not a finite number; .* atom (1|65) at a dist"),
+    "not finite": (
+        {"atoms": "create_atoms 1 single 0.05 0 0"},
+        r"force of atom (1|65) is not a finite number; .* atom (1|65) at a dist",
+    ),
     "special bonds": (BONDED, "special_bonds drops the 1-2 ones; use `special_bonds lj/coul 1 1 1`"),
 }  # fmt: skip
 

@@ -94,7 +94,8 @@ def test_two_simulations_in_one_process(folder):
     """After `clear` the second simulation knows nothing of the first one, nor of its precision."""
     block = (
         CRYSTAL
-        + "{pair}\nfix 1 all nve\nrun 20\nwrite_dump all custom {name}.dump id x y z fx fy fz modify sort id format float %.17g\n"
+        + "{pair}\nfix 1 all nve\nrun 20\n"
+        + "write_dump all custom {name}.dump id x y z fx fy fz modify sort id format float %.17g\n"
     )
     single, double, other = (
         PAIR.format(keywords="precision single", file="ace.jaxff"),

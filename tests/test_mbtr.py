@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from descriptor_checks import check_descriptor
+from descriptor_invariants import check_descriptor
 
 from jax_models import ConfigError
 from jax_models.descriptors.mbtr import DEFAULT_GRID, MBTR

@@ -217,7 +217,7 @@ def layer_features(potential, nb) -> list[np.ndarray]:
 @pytest.mark.parametrize(("l_max", "order", "degree"), [(3, 2, 0), (3, 3, 0), (2, 4, 0), (3, 3, 1), (2, 3, 2)])
 def test_products_are_independent_complete_and_rotate(l_max, order, degree):
     """As many as there are: the count follows from the characters of the symmetric power of the representation."""
-    from jax_models.message_passing.coupling import symmetric_products
+    from jax_models.message_passing.symmetric_products import symmetric_products
 
     polynomials = symmetric_products(l_max, order, degree)
     generator = np.random.default_rng(9)

@@ -18,9 +18,15 @@ from jaxff.lammps.mliap import Unified, export_mliap, load_unified
 
 CUTOFF = 4.0
 STRUCTURE = [
-    "units metal", "box tilt large", "lattice diamond 5.43", "region box prism 0 2 0 2 0 2 0.1 -0.2 0.3", "create_box 3 box",
-    "create_atoms 1 box", "set group all type/ratio 2 0.4 17", "displace_atoms all random 0.25 0.25 0.25 5 units box",
-]  # fmt: skip
+    "units metal",
+    "box tilt large",
+    "lattice diamond 5.43",
+    "region box prism 0 2 0 2 0 2 0.1 -0.2 0.3",
+    "create_box 3 box",
+    "create_atoms 1 box",
+    "set group all type/ratio 2 0.4 17",
+    "displace_atoms all random 0.25 0.25 0.25 5 units box",
+]
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import math
 import jax
 import numpy as np
 import pytest
-from descriptor_checks import check_descriptor, cluster
+from descriptor_invariants import check_descriptor, cluster
 from numpy.polynomial import chebyshev, legendre
 
 from jax_models import ConfigError

@@ -98,8 +98,8 @@ def test_solid_harmonics_are_kymatios():
     """Atoms on a grid's points, all orders and powers; tests/data/make_kymatio_reference.py made the numbers."""
     reference = json.loads((Path(__file__).parent / "data" / "kymatio_reference.json").read_text())
     scattering = Scattering(
-        ("H", "He"), wavelet="solid_harmonic", l_max=2, beta_0=reference["sigma_0"], n_scales=3, ratio=2.0, orders=(1, 2),
-        powers=tuple(reference["powers"]), channels=({"H": 1, "He": 3},), smoothing=1e-6, tolerance=1e-4,
+        ("H", "He"), wavelet="solid_harmonic", l_max=2, beta_0=reference["sigma_0"], n_scales=3, ratio=2.0,
+        orders=(1, 2), powers=tuple(reference["powers"]), channels=({"H": 1, "He": 3},), smoothing=1e-6, tolerance=1e-4,
     )  # fmt: skip
     species = np.array(reference["weights"]) == 3
     cell = np.diag(np.array(reference["shape"], float))

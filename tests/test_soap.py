@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
-from descriptor_checks import check_descriptor, cluster
+from descriptor_invariants import check_descriptor, cluster
 
 from jax_models import ConfigError
 from jax_models.descriptors.soap import SOAP

@@ -37,8 +37,8 @@ compute virial all pressure NULL virial
 thermo_style custom step pe c_virial[*]
 run 0
 write_dump all custom {name}.dump id fx fy fz c_energies modify sort id format float %.17g
-print '$(pe:%.17g) $(c_virial[1]:%.17g) $(c_virial[2]:%.17g) $(c_virial[3]:%.17g) $(c_virial[4]:%.17g) $(c_virial[5]:%.17g) &
-$(c_virial[6]:%.17g)' file {name}.out
+print '$(pe:%.17g) $(c_virial[1]:%.17g) $(c_virial[2]:%.17g) $(c_virial[3]:%.17g) &
+$(c_virial[4]:%.17g) $(c_virial[5]:%.17g) $(c_virial[6]:%.17g)' file {name}.out
 """
 
 

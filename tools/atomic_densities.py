@@ -22,9 +22,9 @@ from scipy.linalg import eigh
 from scipy.special import gamma
 
 from jax_models.elements import SYMBOLS
+from jax_models.units import BOHR
 
 OUTPUT = Path(__file__).resolve().parents[1] / "jax_models" / "descriptors" / "element_densities.json"
-BOHR = 0.529177210903
 LAST = 86
 NOBLE = (0, 2, 10, 18, 36, 54, 86)
 ORDER = [
@@ -217,7 +217,8 @@ def main() -> None:
     if check:
         return
     document = {
-        "source": "tools/atomic_densities.py: non-relativistic spherical LDA (Slater, VWN) atoms, valence orbitals, Gaussian fit",
+        "source": "tools/atomic_densities.py: non-relativistic spherical LDA (Slater, VWN) atoms, "
+        "valence orbitals, Gaussian fit",
         "units": {"exponents": "1/Å^2", "coefficients": "electrons/Å^3"},
         "elements": elements,
     }

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Complex, Float
 
 
 def spherical_harmonics(
-    x: Float[Array, "..."], y: Float[Array, "..."], z: Float[Array, "..."], l_max: int
-) -> list[Float[Array, "..."]]:
+    x: Float[Any, "..."], y: Float[Any, "..."], z: Float[Any, "..."], l_max: int
+) -> list[Float[Any, "..."]]:
     """Real spherical harmonics of a unit vector, (l_max + 1)^2 of them in the order (l, m = -l..l).
 
     Normalised so that the sum over m of their squares is 1 (Racah), which keeps every l of one size.
@@ -24,13 +26,14 @@ def spherical_harmonics(
         [1.0, 0.6, 0.8, 0.0]
     """
     # cos(m phi) sin^m(theta) and sin(m phi) sin^m(theta), for m > 0
-    cosines, sines = [1.0, x], [0.0, y]
+    cosines: list[Any] = [1.0, x]
+    sines: list[Any] = [0.0, y]
     for _ in range(l_max - 1):
         cosine, sine = cosines[-1], sines[-1]
         cosines.append(cosine * x - sine * y)
         sines.append(sine * x + cosine * y)
     # Normalised P[l, m] / sin^m(theta), without the Condon-Shortley phase; plain numbers while they are constant.
-    legendre: dict[tuple[int, int], Array | float] = {}
+    legendre: dict[tuple[int, int], Any] = {}
     for m in range(l_max + 1):
         legendre[m, m] = math.sqrt((2 if m else 1) / math.factorial(2 * m)) * math.prod(range(1, 2 * m, 2))
         if m < l_max:
@@ -48,24 +51,50 @@ def spherical_harmonics(
 
 
 @functools.cache
-def gaunt(l1: int, l2: int, l3: int) -> Float[np.ndarray, "M1 M2 M3"]:
-    """Coupling of three sets of real harmonics to an invariant: the integral of their product over the sphere.
+def real_coupling(l1: int, l2: int, l3: int) -> Float[np.ndarray, "M1 M2 M3"]:
+    """The invariant coupling of three real tensors, components in the order m = -l ... l, of unit norm.
 
-    Scaled to unit norm. Zero unless the triangle rule holds and l1 + l2 + l3 is even. The product is a
-    polynomial of degree l1 + l2 + l3, so Gauss-Legendre times trapezoid quadrature is exact.
+    Defined for every l1, l2, l3 that obey the triangle rule, and zero for others. Where l1 + l2 + l3 is even, it is the
+    integral of the product of three real harmonics over the sphere (Gaunt), scaled to unit norm. Racah's formula, in
+    the real basis; the phase is the one e3nn uses, so that networks trained with it can be read.
+
+    Example:
+        >>> real_coupling(0, 1, 1)[0].round(3).tolist()
+        [[0.577, 0.0, 0.0], [0.0, 0.577, 0.0], [0.0, 0.0, 0.577]]
     """
-    degree = l1 + l2 + l3
-    nodes, weights = np.polynomial.legendre.leggauss(degree // 2 + 1)
-    phi = 2 * np.pi * np.arange(degree + 1) / (degree + 1)
-    sine = np.sqrt(1 - nodes**2)
-    x, y, z = (
-        np.ravel(v)
-        for v in (np.outer(sine, np.cos(phi)), np.outer(sine, np.sin(phi)), np.outer(nodes, np.ones_like(phi)))
-    )
-    weight = np.ravel(np.outer(weights, np.full(degree + 1, 1 / (2 * (degree + 1)))))
-    harmonics = np.array(spherical_harmonics(x, y, z, max(l1, l2, l3)))
-    sets = [harmonics[order**2 : (order + 1) ** 2] for order in (l1, l2, l3)]
-    tensor = np.einsum("ap,bp,cp,p->abc", *sets, weight, optimize=True)
-    tensor[np.abs(tensor) < 1e-12] = 0.0
-    norm = np.linalg.norm(tensor)
-    return tensor / norm if norm > 0 else tensor
+    if not abs(l1 - l2) <= l3 <= l1 + l2:
+        return np.zeros((2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1))
+    cg = np.zeros((2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1))
+    for m1, m2 in itertools.product(range(-l1, l1 + 1), range(-l2, l2 + 1)):
+        if abs(m1 + m2) <= l3:
+            cg[l1 + m1, l2 + m2, l3 + m1 + m2] = _clebsch_gordan(l1, m1, l2, m2, l3, m1 + m2)
+    real = np.einsum("ij,kl,mn,ikm->jln", _real_basis(l1), _real_basis(l2), _real_basis(l3).conj(), cg)
+    tensor = np.ascontiguousarray(real.real)
+    tensor[np.abs(tensor) < 1e-13] = 0.0
+    return tensor / np.linalg.norm(tensor)
+
+
+def _clebsch_gordan(j1: int, m1: int, j2: int, m2: int, j3: int, m3: int) -> float:
+    """<j1 m1 j2 m2 | j3 m3> (Racah; Varshalovich et al., sec. 8.2.1)."""
+    f = math.factorial
+    norm = (2 * j3 + 1) * f(j3 + j1 - j2) * f(j3 - j1 + j2) * f(j1 + j2 - j3) / f(j1 + j2 + j3 + 1)
+    norm *= f(j3 + m3) * f(j3 - m3) * f(j1 - m1) * f(j1 + m1) * f(j2 - m2) * f(j2 + m2)
+    total = 0.0
+    for k in range(max(0, j2 - j3 - m1, j1 - j3 + m2), min(j1 + j2 - j3, j1 - m1, j2 + m2) + 1):
+        total += (-1) ** k / (
+            f(k) * f(j1 + j2 - j3 - k) * f(j1 - m1 - k) * f(j2 + m2 - k) * f(j3 - j2 + m1 + k) * f(j3 - j1 - m2 + k)
+        )
+    return math.sqrt(norm) * total
+
+
+def _real_basis(degree: int) -> Complex[np.ndarray, "M M"]:
+    """Complex harmonics as combinations of the real ones, times (-i)^l, which makes every coupling real."""
+    q = np.zeros((2 * degree + 1, 2 * degree + 1), complex)
+    for m in range(-degree, 0):
+        q[degree + m, degree + abs(m)] = 1 / math.sqrt(2)
+        q[degree + m, degree - abs(m)] = -1j / math.sqrt(2)
+    q[degree, degree] = 1
+    for m in range(1, degree + 1):
+        q[degree + m, degree + abs(m)] = (-1) ** m / math.sqrt(2)
+        q[degree + m, degree - abs(m)] = 1j * (-1) ** m / math.sqrt(2)
+    return (-1j) ** degree * q

@@ -1,4 +1,4 @@
-"""Cutoff functions: 1 at r = 0, 0 from the cutoff on, with continuous derivatives there."""
+"""Cutoff functions: 1 at r = 0, 0 from the cutoff on, with at least one continuous derivative there."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def polynomial_cutoff(r: Float[Array, "..."], cutoff: float, power: int = 3) -> 
 def cosine_cutoff(r: Float[Array, "..."], cutoff: float) -> Float[Array, "..."]:
     """(1 + cos(pi r/cutoff))/2 (Behler, J. Chem. Phys. 134, 074106, eq. 4), as sin(pi (1 - r/cutoff)/2)^2.
 
-    The square does not cancel near the cutoff. The sine is its series, exact in float64 on this range: XLA's cosine
-    is no vector code on a CPU, and is computed again for each use.
+    Its second derivative jumps at the cutoff. The square does not cancel near the cutoff. The sine is its series, exact
+    in float64 on this range: XLA's cosine is no vector code on a CPU, and is computed again for each use.
     """
     u = 1.0 - jnp.minimum(r * (1.0 / cutoff), 1.0)
     square = u * u

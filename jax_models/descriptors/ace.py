@@ -1,13 +1,16 @@
 """Atomic cluster expansion with learned radial channels (Drautz, PRB 99, 014104; Darby et al., PRL 131, 028001).
 
 Density coefficients A[c, l, m] = sum_j R_c,l(r_ij; z_i, z_j) Y_lm(r_ij) are multiplied channel by channel and
-coupled to invariants: one A gives 2-body features, two 3-body, three 4-body. With as many learned channels as are
-wanted, products within a channel span the products across radial functions at a fraction of their number.
+coupled to invariants: one A gives 2-body features, two give 3-body and three 4-body features. With enough learned
+channels, products within a channel span the products across radial functions, and they are far fewer.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
+import operator
+from collections.abc import Iterable
 from typing import ClassVar
 
 import equinox as eqx
@@ -16,12 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jax_models.basis.angular import gaunt, spherical_harmonics
+from jax_models.basis.angular import real_coupling, spherical_harmonics
 from jax_models.basis.contraction import mix_channels, sum_neighbors
 from jax_models.basis.cutoff import polynomial_cutoff
 from jax_models.basis.directions import distances_and_directions
-from jax_models.basis.own_element import select_element
 from jax_models.basis.radial import chebyshev
+from jax_models.basis.species import element_masks, select_element
 from jax_models.errors import ConfigError
 from jax_models.neighborhood import Neighborhood
 
@@ -89,8 +92,8 @@ class ACE(eqx.Module):
         if elements > MAX_DENSITIES:
             self.densities = jax.random.normal(key_density, (elements, n_densities)) / np.sqrt(n_densities)
         shape = (elements, l_max + 1, n_channels, n_densities * n_radial)
-        # Smooth functions first: what starts rough stays rough where there are no data, and costs accuracy there
-        # (mlearn Mo: a third of the test error in energy).
+        # Training starts from smooth functions. A function that starts rough stays rough where there are no data, and
+        # costs accuracy there (mlearn Mo: a third of the test error in energy).
         smooth = np.tile(1.0 / np.arange(1, n_radial + 1), n_densities)
         self.radial_weights = jax.random.normal(key_radial, shape) * (smooth / np.linalg.norm(smooth))
 
@@ -104,7 +107,7 @@ class ACE(eqx.Module):
     @property
     def feature_names(self) -> list[dict]:
         """What each feature is: its body order, the degrees ``l`` of the densities multiplied, its channel."""
-        products = [(2, (0,))]
+        products: list[tuple[int, tuple[int, ...]]] = [(2, (0,))]
         products += [(3, (degree, degree)) for degree in range(self.l_max + 1)] if self.body_order >= 3 else []
         products += [(4, triple) for triple in self._triples] if self.body_order >= 4 else []
         return [
@@ -127,7 +130,7 @@ class ACE(eqx.Module):
         features = [a[0]]
         if self.body_order >= 3:
             spectrum = [
-                sum(a[lm] * a[lm] for lm in range(degree**2, (degree + 1) ** 2)) for degree in range(self.l_max + 1)
+                _total(a[lm] * a[lm] for lm in range(degree**2, (degree + 1) ** 2)) for degree in range(self.l_max + 1)
             ]
             features += spectrum
         if self.body_order >= 4:
@@ -146,38 +149,42 @@ class ACE(eqx.Module):
         n_elements = self.radial_weights.shape[0]
         dtype = r.dtype
         if n_elements > 1:
-            kinds = [(neighborhood.neighbor_species == s).astype(dtype) for s in range(n_elements)]
+            kinds = element_masks(neighborhood.neighbor_species, n_elements, dtype)
             if self.densities is None:
                 weights = kinds
             else:
                 mixture = self.densities.astype(dtype)
-                weights = [sum(mixture[s, d] * kinds[s] for s in range(n_elements)) for d in range(mixture.shape[1])]
+                weights = [_total(mixture[s, d] * kinds[s] for s in range(n_elements)) for d in range(mixture.shape[1])]
             radial = [weight * value for weight in weights for value in radial]
         harmonics = spherical_harmonics(*direction, self.l_max)
         # Atoms last from here: the elementwise work then runs over contiguous memory.
         density = sum_neighbors(jnp.stack(radial, 1), jnp.stack(harmonics, 1)).transpose(2, 1, 0)
         degree = np.repeat(np.arange(self.l_max + 1), 2 * np.arange(self.l_max + 1) + 1)
-        weights = (
+        channels = (
             self.radial_weights.astype(dtype)[:, degree]
             .swapaxes(0, 1)
             .reshape(len(degree), n_elements * self.n_channels, -1)
         )
-        mixed = mix_channels(weights, density)
+        mixed = mix_channels(channels, density)
         if n_elements > 1:
             per_element = mixed.reshape(len(degree), n_elements, self.n_channels, -1)
             mixed = select_element(per_element.swapaxes(0, 1), neighborhood.species)
-        # Taking a split apart transposes to one concatenation, indexing to a padded copy for each index.
+        # The transpose of a split is one concatenation; the transpose of indexing is a padded copy for each index.
         return [m.squeeze(0) for m in jnp.split(mixed, len(degree))]
 
 
 def _coupled_triple(a: list[Float[Array, "C N"]], l1: int, l2: int, l3: int) -> Float[Array, "C N"]:
     """The invariant of three density coefficients of one channel, like terms gathered first."""
     terms: dict[tuple[int, ...], float] = {}
-    coupling = gaunt(l1, l2, l3)
+    coupling = real_coupling(l1, l2, l3)
     for m1, m2, m3 in np.argwhere(coupling):
         index = tuple(sorted((l1**2 + int(m1), l2**2 + int(m2), l3**2 + int(m3))))
         terms[index] = terms.get(index, 0.0) + float(coupling[m1, m2, m3])
     by_first: dict[int, list[Array]] = {}
     for (i, j, k), weight in sorted(terms.items()):
         by_first.setdefault(i, []).append(weight * a[j] * a[k])
-    return sum(a[i] * sum(products) for i, products in by_first.items())
+    return _total(a[i] * _total(products) for i, products in by_first.items())
+
+
+def _total(terms: Iterable[Array]) -> Array:
+    return functools.reduce(operator.add, terms)

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from jax_models.basis.contraction import sum_neighbors
 from jax_models.basis.cutoff import cosine_cutoff
 from jax_models.basis.directions import distances_and_directions
+from jax_models.basis.species import element_masks
 from jax_models.errors import ConfigError
 from jax_models.neighborhood import Neighborhood
 from jax_models.reference_points.grid import coarsest_for_gaussians
@@ -54,10 +55,10 @@ class ACSF(eqx.Module):
 
     elements: int = eqx.field(static=True)
     cutoff: float = eqx.field(static=True)
-    g2_params: tuple[tuple[float, float], ...] = eqx.field(static=True)
+    g2_params: tuple[tuple[float, ...], ...] = eqx.field(static=True)
     g3_params: tuple[float, ...] = eqx.field(static=True)
-    g4_params: tuple[tuple[float, float, float], ...] = eqx.field(static=True)
-    g5_params: tuple[tuple[float, float, float], ...] = eqx.field(static=True)
+    g4_params: tuple[tuple[float, ...], ...] = eqx.field(static=True)
+    g5_params: tuple[tuple[float, ...], ...] = eqx.field(static=True)
 
     defaults: ClassVar[dict] = {"g2_params": None, "g3_params": (), "g4_params": None, "g5_params": ()}
 
@@ -102,7 +103,7 @@ class ACSF(eqx.Module):
     def __call__(self, neighborhood: Neighborhood) -> Float[Array, "N F"]:
         r, direction = distances_and_directions(neighborhood)
         fc = jnp.where(neighborhood.mask, cosine_cutoff(r, self.cutoff), 0.0)
-        kinds = [(neighborhood.neighbor_species == s).astype(r.dtype) for s in range(self.elements)]
+        kinds = element_masks(neighborhood.neighbor_species, self.elements, r.dtype)
         radial = [fc]
         radial += [jnp.exp(-eta * (r - mu) ** 2) * fc for eta, mu in self.g2_params]
         radial += [jnp.cos(kappa * r) * fc for kappa in self.g3_params]

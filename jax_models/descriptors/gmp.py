@@ -26,7 +26,8 @@ from jax_models.basis.angular import spherical_harmonics
 from jax_models.basis.contraction import mix_channels, sum_neighbors
 from jax_models.basis.cutoff import polynomial_cutoff
 from jax_models.basis.directions import distances_and_directions
-from jax_models.basis.radial import chebyshev
+from jax_models.basis.radial import chebyshev, chebyshev_coefficients, chebyshev_nodes
+from jax_models.basis.species import element_masks
 from jax_models.errors import ConfigError
 from jax_models.neighborhood import Neighborhood
 from jax_models.reference_points.grid import coarsest_for_gaussians
@@ -124,7 +125,7 @@ class GMP(eqx.Module):
             jnp.minimum(r * (2.0 / self.cutoff), 2.0) - 1.0, series.shape[-1] // len(self.elements), envelope
         )
         if len(self.elements) > 1:
-            kinds = [(neighborhood.neighbor_species == z).astype(dtype) for z in range(len(self.elements))]
+            kinds = element_masks(neighborhood.neighbor_species, len(self.elements), dtype)
             radial = [kind * value for kind in kinds for value in radial]
         harmonics = spherical_harmonics(*direction, highest)
         stacks = jax.lax.optimization_barrier((jnp.stack(radial, 1), jnp.stack(harmonics, 1)))
@@ -180,8 +181,7 @@ def _radial_series(
     monopole, and the largest value of each multipole."""
     terms = 32
     while True:
-        nodes = np.cos(np.pi * (np.arange(terms) + 0.5) / terms)
-        r = 0.5 * cutoff * (nodes + 1)
+        r = 0.5 * cutoff * (chebyshev_nodes(terms) + 1)
         values = np.zeros((highest + 1, 1 + len(sigmas), len(elements), terms))
         for z, element in enumerate(elements):
             values[0, 0, z] = multipole(r, element, 0.0, 0)
@@ -189,8 +189,7 @@ def _radial_series(
                 for c, sigma in enumerate(sigmas, start=1):
                     values[n, c, z] = multipole(r, element, sigma, n)
         largest = np.abs(values).max(axis=(2, 3))
-        series = values @ np.cos(np.outer(np.arange(terms), np.arccos(nodes))).T * (2.0 / terms)
-        series[..., 0] *= 0.5
+        series = chebyshev_coefficients(values)
         share = np.abs(series) / np.where(largest > 0, largest, 1.0)[:, :, None, None]
         needed = np.flatnonzero(share.max(axis=(0, 1, 2)) > TOLERANCE)[-1] + 1
         if needed <= 0.8 * terms:

@@ -63,6 +63,7 @@ def global_mbtr(
     counts = jnp.maximum(jnp.sum(own, axis=0), 1.0)
     first, second = np.triu_indices(len(atomic_numbers))
     features = []
+    norm: Any
     for term in terms:
         if term.degree == 1:
             numbers = jnp.asarray(atomic_numbers, dtype)

@@ -101,7 +101,7 @@ def broadened(
 ) -> Float[Array, "n *S"]:
     """Sum (by ``collect``) of a Gaussian at each value, averaged over each grid interval as DScribe does.
 
-    One grid point at a time: all at once would not fit the cache, nor, for a large cell, the memory.
+    Grid points are done one at a time: all at once would not fit the cache or, for a large cell, the memory.
     """
     step = (term.high - term.low) / (term.n - 1)
     edges = jnp.asarray(term.low - step / 2 + step * np.arange(term.n + 1), values.dtype)

@@ -20,6 +20,7 @@ from jax_models.basis.contraction import sum_neighbors
 from jax_models.basis.cutoff import polynomial_cutoff
 from jax_models.basis.directions import distances_and_directions
 from jax_models.basis.radial import chebyshev
+from jax_models.basis.species import element_masks
 from jax_models.errors import ConfigError
 from jax_models.neighborhood import Neighborhood
 
@@ -35,7 +36,7 @@ class PowerSpectrum(eqx.Module):
 
     R_n(r) = T_n(x) fc(r): Chebyshev polynomials of x, which is 1/(1 + (r/near)^4) (the Agnesi transform,
     ACEpotentials.jl) moved to [-1, 1], so that a polynomial resolves neighbours near ``near`` best; fc = (1 -
-    (r/cutoff)^2)^2. Forces are continuous at the cutoff, their derivative is not. The number of features grows with the
+    (r/cutoff)^2)^2. Forces are continuous at the cutoff; their derivative is not. The number of features grows with the
     square of the elements.
 
     Args:
@@ -126,11 +127,7 @@ class PowerSpectrum(eqx.Module):
         t = jnp.minimum(r, self.cutoff) * (1.0 / self.near)
         x = (1.0 / (1.0 + (t * t) * (t * t)) - last) * (2.0 / (1.0 - last)) - 1.0
         radial = chebyshev(x, self.pair_n, envelope)
-        kinds = (
-            [1.0]
-            if self.elements == 1
-            else [(neighborhood.neighbor_species == z).astype(r.dtype) for z in range(self.elements)]
-        )
+        kinds = [1.0] if self.elements == 1 else element_masks(neighborhood.neighbor_species, self.elements, r.dtype)
         pairs = jnp.stack([jnp.sum(kind * value, axis=1) for kind in kinds for value in radial])
         harmonics = jnp.stack(spherical_harmonics(*direction, self.l_max), 1)
         channels = jnp.stack([kind * value for kind in kinds for value in radial[: self.triplet_n]], 1)

@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 from jax_models.basis.angular import spherical_harmonics
 from jax_models.descriptors.scattering_density import density_channels
 from jax_models.descriptors.scattering_grid import (
-    Grid,
+    GridSize,
     coarser,
     grid_of,
     on_grid,
@@ -40,7 +40,7 @@ class Scattering(eqx.Module):
     Order 0 is sum_k w_k^q. Order 1 is the integral of (s + e)^(q/2) - e^(q/2), s the sum over m of |rho * psi_nlm|^2:
     for e = 0 that is the integral of U^q, and e = d^2 rounds the modulus off below d, a part ``smoothing`` of the most
     that one atom gives, because the bare modulus has no derivative at its zeros and would need ever finer grids. Order
-    2 is the same of the first order's U, convolved with each wider scale. Empty space counts nothing.
+    2 is the same of the first order's U, convolved with each wider scale. Empty space adds nothing.
 
     Args:
         elements: chemical symbols.
@@ -135,7 +135,7 @@ class Scattering(eqx.Module):
             ]
         return names
 
-    def grid_for(self, cell: Float[np.ndarray, "3 3"]) -> Grid:
+    def grid_for(self, cell: Float[np.ndarray, "3 3"]) -> GridSize:
         """The grid that a cell (rows in Å, all three with a length) needs for the tolerance."""
         return grid_of(cell, self.spacing)
 
@@ -145,7 +145,7 @@ class Scattering(eqx.Module):
         cell: Float[Array, "3 3"],
         species: Int[Array, " N"],
         mask: Bool[Array, " N"],
-        grid: Grid,
+        grid: GridSize,
     ) -> Float[Array, " F"]:
         """Features of one cell, differentiable in ``positions`` and ``cell``.
 
@@ -184,7 +184,7 @@ class Scattering(eqx.Module):
         density: Complex[Array, "C 1 n1 n2 n3h"],
         moduli: Complex[Array, "C J P n1 n2 n3h"],
         filters: Complex[Array, "M n1 n2 n3h"],
-        grid: Grid,
+        grid: GridSize,
         volume: Float[Array, ""],
         beta: float,
     ) -> tuple[Float[Array, "R C Q"], Float[Array, "C P n1 n2 n3"]]:
@@ -241,13 +241,14 @@ class Scattering(eqx.Module):
         """The shell of each of the wavelets, all m counted."""
         return np.repeat(np.arange(len(self.shells)), [2 * shell.l + 1 for shell in self.shells])
 
-    def _filters(self, cell: Float[Array, "3 3"], grid: Grid, beta: float) -> Complex[Array, "M n1 n2 n3h"]:
+    def _filters(self, cell: Float[Array, "3 3"], grid: GridSize, beta: float) -> Complex[Array, "M n1 n2 n3h"]:
         """Fourier transforms of all wavelets of one scale."""
         vectors = beta * plane_waves(cell, grid)
         square = jnp.sum(vectors * vectors, axis=0)
         at_zero = square == 0.0
         t = jnp.sqrt(jnp.where(at_zero, 1.0, square))
-        harmonics = jnp.stack(spherical_harmonics(*(vectors / t), max(shell.l for shell in self.shells)))
+        x, y, z = vectors / t
+        harmonics = jnp.stack(spherical_harmonics(x, y, z, max(shell.l for shell in self.shells)))
         # The polynomials of all shells in one product: XLA's compile time goes with the number of operations.
         highest = max(shell.n for shell in self.shells)
         powers = jnp.stack([jnp.ones_like(square)] + [jnp.where(at_zero, 0.0, t**i) for i in range(1, 2 * highest)])
@@ -273,14 +274,14 @@ def _check(s: dict[str, Any]) -> None:
     for name, least, most in (("n_max", 1, 8), ("l_max", 0, 8), ("n_scales", 1, 12)):
         if not isinstance(s[name], int) or isinstance(s[name], bool) or not least <= s[name] <= most:
             refuse(name, f"a whole number from {least} to {most}")
-    for name, above, most in (
+    for name, above, below in (
         ("beta_0", 0.1, 10.0),
         ("ratio", 1.05, 8.0),
         ("tolerance", 1e-8, 0.1),
         ("smoothing", 1e-6, 1.0),
     ):
-        if not number(s[name]) or not above <= s[name] <= most:
-            refuse(name, f"a number from {above:g} to {most:g}")
+        if not number(s[name]) or not above <= s[name] <= below:
+            refuse(name, f"a number from {above:g} to {below:g}")
     if s["wavelet"] not in (ORBITAL, SOLID_HARMONIC):
         refuse("wavelet", f"{ORBITAL} or {SOLID_HARMONIC}")
     if s["pairs"] not in ("same", "all"):

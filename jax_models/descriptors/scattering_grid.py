@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-Grid = tuple[int, int, int]
+GridSize = tuple[int, int, int]
+"""Points along each cell vector."""
 FEWEST = 10
 """Points along an axis, if the finest grid has them: a wave that is all but constant still has a modulus of many
 waves."""
@@ -32,33 +33,35 @@ def fft_size(least: float) -> int:
     return octave * next(n for n in (5, 6, 7, 8) if n * octave >= least)
 
 
-def grid_of(cell: Float[np.ndarray, "3 3"], spacing: float) -> Grid:
+def grid_of(cell: Float[np.ndarray, "3 3"], spacing: float) -> GridSize:
     """Sizes with points at most ``spacing`` Å apart along each cell vector: every plane wave of k < pi/spacing is
     there, in a skewed cell too."""
-    return tuple(fft_size(length / spacing) for length in np.linalg.norm(np.asarray(cell, float), axis=1))
+    a, b, c = (fft_size(length / spacing) for length in np.linalg.norm(np.asarray(cell, float), axis=1))
+    return a, b, c
 
 
-def coarser(grid: Grid, factor: float) -> Grid:
+def coarser(grid: GridSize, factor: float) -> GridSize:
     """The grid for fields that are smoother by ``factor``."""
-    return tuple(min(n, fft_size(max(n / factor, FEWEST))) for n in grid)
+    a, b, c = (min(n, fft_size(max(n / factor, FEWEST))) for n in grid)
+    return a, b, c
 
 
-def indices(grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def indices(grid: GridSize) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Whole numbers (h, k, l) of the plane waves along each axis."""
     n1, n2, n3 = grid
     return np.fft.fftfreq(n1, 1 / n1), np.fft.fftfreq(n2, 1 / n2), np.arange(n3 // 2 + 1.0)
 
 
-def plane_waves(cell: Float[Array, "3 3"], grid: Grid) -> Float[Array, "3 n1 n2 n3h"]:
+def plane_waves(cell: Float[Array, "3 3"], grid: GridSize) -> Float[Array, "3 n1 n2 n3h"]:
     """Wave vectors in 1/Å, those without a partner included."""
-    h, k, l = indices(grid)  # noqa: E741
+    first, second, third = indices(grid)
     inverse = 2 * jnp.pi * jnp.linalg.inv(cell)
-    h, k, l = (jnp.asarray(v, cell.dtype) for v in (h[:, None, None], k[:, None], l))  # noqa: E741
+    h, k, l = (jnp.asarray(v, cell.dtype) for v in (first[:, None, None], second[:, None], third))  # noqa: E741
     return jnp.stack([inverse[c, 0] * h + inverse[c, 1] * k + inverse[c, 2] * l for c in range(3)])
 
 
 def structure_factors(
-    fractional: Float[Array, "N 3"], weights: Float[Array, "C N"], grid: Grid
+    fractional: Float[Array, "N 3"], weights: Float[Array, "C N"], grid: GridSize
 ) -> Complex[Array, "C n1 n2 n3h"]:
     """sum_k w_k exp(-i G r_k) of each channel: the exact Fourier series of points. The phase is a product of three,
     one an axis, so the sum over atoms is a matrix product."""
@@ -72,7 +75,7 @@ def structure_factors(
     return jnp.moveaxis(product.reshape(n1, n2, len(weights), n3h), 2, 0)
 
 
-def on_grid(coefficients: Complex[Array, "*B n1 n2 n3h"], new: Grid) -> Complex[Array, "*B m1 m2 m3h"]:
+def on_grid(coefficients: Complex[Array, "*B n1 n2 n3h"], new: GridSize) -> Complex[Array, "*B m1 m2 m3h"]:
     """Fourier coefficients of the same field on a grid with as many points or fewer; the highest of each axis become
     0."""
     for axis, size in zip((-3, -2), new[:2], strict=True):
@@ -85,7 +88,7 @@ def on_grid(coefficients: Complex[Array, "*B n1 n2 n3h"], new: Grid) -> Complex[
 
 
 def to_field(
-    coefficients: Complex[Array, "*B n1 n2 n3h"], grid: Grid, volume: Float[Array, ""]
+    coefficients: Complex[Array, "*B n1 n2 n3h"], grid: GridSize, volume: Float[Array, ""]
 ) -> Float[Array, "*B n1 n2 n3"]:
     """sum_G c_G exp(i G u)/volume at the points of the grid."""
     return jnp.fft.irfftn(coefficients, grid, axes=(-3, -2, -1)) * (math.prod(grid) / volume)

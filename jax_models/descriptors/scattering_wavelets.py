@@ -32,7 +32,7 @@ class Wavelet(NamedTuple):
     n: int
     l: int  # noqa: E741 (the quantum number's name)
     amplitude: float
-    """a, whatever the scale."""
+    """a, which is the same at every scale."""
 
     @property
     def polynomial(self) -> tuple[float, ...]:
@@ -52,7 +52,7 @@ class Wavelet(NamedTuple):
 
     @property
     def integral(self) -> float:
-        """Integral over space of sqrt(sum_m psi^2), whatever the scale."""
+        """Integral over space of sqrt(sum_m psi^2), which is the same at every scale."""
         x = np.linspace(0.0, 12.0, 2401)
         return float(4 * np.pi * np.trapezoid(x**2 * np.abs(self.radial(x)), x))
 

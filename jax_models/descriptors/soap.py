@@ -20,6 +20,7 @@ from jax_models.basis.angular import spherical_harmonics
 from jax_models.basis.contraction import mix_channels, sum_neighbors
 from jax_models.basis.directions import distances_and_directions
 from jax_models.basis.radial import chebyshev
+from jax_models.basis.species import element_masks
 from jax_models.descriptors.soap_basis import radial_series, reach
 from jax_models.errors import ConfigError
 from jax_models.neighborhood import Neighborhood
@@ -92,9 +93,9 @@ class SOAP(eqx.Module):
                 raise ConfigError(f"soap: {name} is {value}; it must be a whole number between {low} and {high}")
         if not (isinstance(sigma, int | float) and sigma > 0):
             raise ConfigError(f"soap: sigma is {sigma}; it must be a positive width in Å")
-        for name, value, allowed in (("rbf", rbf, ("gto", "polynomial")), ("compression", compression, COMPRESSIONS)):
-            if value not in allowed:
-                raise ConfigError(f"soap: {name} is {value!r}; choose from {', '.join(allowed)}")
+        for name, chosen, allowed in (("rbf", rbf, ("gto", "polynomial")), ("compression", compression, COMPRESSIONS)):
+            if chosen not in allowed:
+                raise ConfigError(f"soap: {name} is {chosen!r}; choose from {', '.join(allowed)}")
         extent = cutoff if r_cut is None else r_cut
         if not extent > (1.0 if rbf == "gto" else 0.0):
             raise ConfigError(f"soap: r_cut is {extent}; with rbf {rbf} it must be above {1 if rbf == 'gto' else 0} Å")
@@ -174,7 +175,7 @@ class SOAP(eqx.Module):
         radial = chebyshev(jnp.minimum(r * (2.0 / self.cutoff), 2.0) - 1.0, series.shape[-1], weight)
         apart = self.elements if self.compression != "mu2" else 1
         if apart > 1:
-            kinds = [(neighborhood.neighbor_species == z).astype(dtype) for z in range(apart)]
+            kinds = element_masks(neighborhood.neighbor_species, apart, dtype)
             radial = [kind * value for kind in kinds for value in radial]
         harmonics = spherical_harmonics(*direction, self.l_max)
         stacks = jax.lax.optimization_barrier((jnp.stack(radial, 1), jnp.stack(harmonics, 1)))
@@ -211,7 +212,7 @@ def _checked_weighting(weighting: dict[str, Any], cutoff: float) -> tuple[tuple[
     function = weighting.get("function")
     if function is not None and function not in WEIGHTINGS:
         raise ConfigError(f"soap: weighting function is {function!r}; choose from {', '.join(WEIGHTINGS)}")
-    needed = WEIGHTINGS.get(function, ())
+    needed = () if function is None else WEIGHTINGS[function]
     for name in needed:
         if not (isinstance(weighting.get(name), int | float) and weighting[name] >= 0) or (
             name == "r0" and weighting[name] == 0

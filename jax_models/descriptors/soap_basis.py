@@ -12,6 +12,7 @@ import functools
 import numpy as np
 from jaxtyping import Float
 
+from jax_models.basis.radial import chebyshev_coefficients, chebyshev_nodes
 from jax_models.errors import ConfigError
 
 DECAY = 1e-3
@@ -38,12 +39,9 @@ def radial_series(
     functions = gto_overlaps if rbf == "gto" else polynomial_overlaps
     terms = 32
     while terms <= MOST_TERMS:
-        nodes = np.cos(np.pi * (np.arange(terms) + 0.5) / terms)
-        values = functions(0.5 * end * (nodes + 1), r_cut, n_max, l_max, sigma)
+        values = functions(0.5 * end * (chebyshev_nodes(terms) + 1), r_cut, n_max, l_max, sigma)
         values *= np.sqrt((2 * np.arange(l_max + 1) + 1) / (4 * np.pi))[:, None, None]
-        cosines = np.cos(np.outer(np.arange(terms), np.arccos(nodes)))
-        series = values @ cosines.T * (2.0 / terms)
-        series[..., 0] *= 0.5
+        series = chebyshev_coefficients(values)
         size = np.abs(series).max(axis=(0, 1))
         needed = np.flatnonzero(size > TOLERANCE * size.max())[-1] + 1
         if needed <= 0.8 * terms:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jax_models.message_passing.coupling import real_coupling
+from jax_models.basis.angular import real_coupling
 
 
 class Pairing(NamedTuple):

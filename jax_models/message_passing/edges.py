@@ -14,9 +14,8 @@ CUTOFFS = ("polynomial", "cosine")
 
 
 def distances(neighborhood: Neighborhood) -> Float[Array, "N K"]:
-    """Å; 1 on padding, where a vector of zeros would make the root's derivative infinite."""
-    squared = jnp.sum(neighborhood.vectors**2, axis=-1)
-    return jnp.sqrt(jnp.where(neighborhood.mask & (squared > 0), squared, 1.0))
+    """Å."""
+    return jnp.sqrt(jnp.sum(neighborhood.vectors**2, axis=-1))
 
 
 def envelope(r: Float[Array, "*n"], cutoff: float, cutoff_fn: str, p: int = 5) -> Float[Array, "*n"]:

@@ -17,8 +17,8 @@ from jaxtyping import Float
 
 from jax_models.elements import SYMBOLS
 from jax_models.errors import ModelFileError
-from jax_models.message_passing.coupling import symmetric_products
 from jax_models.message_passing.mace import Layer
+from jax_models.message_passing.symmetric_products import symmetric_products
 from jax_models.models import build
 from jax_models.potential import Contract, Potential
 
@@ -65,7 +65,7 @@ def potential_from_mace(path: str | os.PathLike, avg_num_neighbors: float | None
     elements = tuple(SYMBOLS[int(z) - 1] for z in state.get("atomic_numbers"))
     cutoff = float(state.get("r_max"))
     architecture = architecture_of(state, len(elements))
-    model = build(architecture, elements, cutoff)
+    model: Any = build(architecture, elements, cutoff)
     layers = [_layer(state, t, layer) for t, layer in enumerate(model.layers)]
     last, channels = len(layers) - 1, model.node_embedding.shape[1]
     readouts = [state.matrix(f"readouts.{t}.linear.weight", channels, 1) for t in range(last)]
@@ -126,7 +126,7 @@ def architecture_of(state: State, n_elements: int) -> dict[str, Any]:
     degrees = sum(f"{contraction}.{ell}.weights_max" in state.tensors for ell in range(5))
     correlation = 1 + sum(f"{contraction}.0.weights.{n}" in state.tensors for n in range(4))
     max_ell = round(np.sqrt(state.get(f"{contraction}.0.U_matrix_1").shape[-2])) - 1
-    radial = []
+    radial: list[tuple[int, ...]] = []
     while f"interactions.0.conv_tp_weights.layer{len(radial)}.weight" in state.tensors:
         radial.append(state.get(f"interactions.0.conv_tp_weights.layer{len(radial)}.weight").shape)
     basis, cutoff = state.get("radial_embedding.bessel_fn.bessel_weights"), float(state.get("r_max"))
@@ -197,7 +197,7 @@ def _by_degree(state: State, name: str, shapes: list[tuple[int, ...]]) -> list[n
 def _product_weights(
     state: State, name: str, order: int, highest: int, degree: int, l_max: int
 ) -> Float[np.ndarray, "S P C"]:
-    """mace-torch's weights of one order, times what its paths are in our basis."""
+    """mace-torch's weights of one order, written in our basis of products."""
     weights = state.get(f"{name}.weights_max" if order == highest else f"{name}.weights.{highest - 1 - order}")
     u = np.asarray(state.get(f"{name}.U_matrix_{order}"), float)
     u = u.reshape(2 * degree + 1, *[(l_max + 1) ** 2] * order, -1)
@@ -209,10 +209,10 @@ def _product_weights(
         for index, coefficients in polynomial.items():
             ours[p, position[index]] = coefficients
     theirs = np.zeros((u.shape[-1], len(columns), 2 * degree + 1))
-    for index in np.argwhere(np.abs(u).max(axis=(0, -1)) > 1e-9):
-        key = tuple(sorted(map(int, index)))
+    for factors in np.argwhere(np.abs(u).max(axis=(0, -1)) > 1e-9):
+        key = tuple(sorted(map(int, factors)))
         if key in position:
-            theirs[:, position[key]] += u[(slice(None), *index)].T
+            theirs[:, position[key]] += np.moveaxis(u, 0, -2)[tuple(factors)].T
     change = np.linalg.lstsq(ours.reshape(len(basis), -1).T, theirs.reshape(len(theirs), -1).T, rcond=None)[0]
     difference = np.abs(np.einsum("pk,pcm->kcm", change, ours) - theirs).max(initial=0.0)
     if difference > 1e-5:

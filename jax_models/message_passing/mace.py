@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from typing import ClassVar
 
 import equinox as eqx
@@ -19,6 +20,7 @@ from jaxtyping import Array, Float, Int
 
 from jax_models.basis.angular import spherical_harmonics
 from jax_models.errors import ConfigError
+from jax_models.interfaces import Prior
 from jax_models.message_passing.convolution import convolve, pairings
 from jax_models.message_passing.edges import bessel, distances, envelope
 from jax_models.message_passing.network import MessagePassing, check_range
@@ -142,7 +144,6 @@ class MACE(MessagePassing):
     layers: list[Layer]
     readouts: list[Float[Array, "C Out"]]
     last_readout: Float[Array, " Out"]
-    cutoff: float = eqx.field(static=True)
     num_radial_basis: int = eqx.field(static=True)
     num_cutoff_basis: int = eqx.field(static=True)
 
@@ -170,7 +171,7 @@ class MACE(MessagePassing):
         num_cutoff_basis: int = 5,
         radial_MLP: tuple[int, ...] = (64, 64, 64),
         MLP_irreps: str = "16x0e",
-        priors: list[eqx.Module] = (),
+        priors: Sequence[Prior] = (),
         key: Array,
     ):
         channels, l_hidden = parse_irreps("hidden_irreps", hidden_irreps)
@@ -262,8 +263,9 @@ def parse_irreps(setting: str, text: str) -> tuple[int, int]:
     Raises:
         ConfigError: anything else.
     """
-    parts = [re.fullmatch(r"(\d+)x(\d+)([eo])", part.strip()) for part in str(text).split("+")]
-    if all(parts):
+    pieces = str(text).split("+")
+    parts = [part for piece in pieces if (part := re.fullmatch(r"(\d+)x(\d+)([eo])", piece.strip()))]
+    if len(parts) == len(pieces):
         found = [(int(p[1]), int(p[2]), p[3]) for p in parts]
         channels = found[0][0]
         if channels > 0 and found == [(channels, ell, "eo"[ell % 2]) for ell in range(len(found))]:

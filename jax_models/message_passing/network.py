@@ -1,8 +1,8 @@
 """What every message-passing network is: layers that see one cutoff each, and messages fetched between them.
 
 A network is written layer by layer, so that an engine may stop between two layers and move features across MPI ranks.
-The first layer needs nothing of a neighbour but its element; each later one needs its neighbours' messages, and getting
-them is the one operation that couples atoms: `gather_messages`.
+The first layer needs only the elements of neighbours. Each later layer needs the neighbours' messages. Only one
+operation couples atoms, the one that gets these messages: `gather_messages`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from jax_models.errors import ConfigError
+from jax_models.interfaces import Prior
 from jax_models.message_passing.radial_table import RadialTable, tabulate
 from jax_models.neighborhood import Neighborhood
-from jax_models.priors.zbl import lengthened
+from jax_models.priors.zbl import split
 
 Own = Any
 """A layer's result on its own centres: a pytree of arrays with the centre as first axis."""
@@ -37,9 +38,11 @@ class MessagePassing(eqx.Module):
 
     kind: ClassVar[str] = "message_passing"
 
+    cutoff: float = eqx.field(static=True)
+    """Å, of one layer."""
     energy_scale: Float[Array, ""]
     neighbors_per_atom: Float[Array, ""]
-    priors: list[eqx.Module]
+    priors: list[Prior]
     radial_tables: list[RadialTable] | None
 
     @property
@@ -80,7 +83,7 @@ class MessagePassing(eqx.Module):
         raise NotImplementedError
 
     def head(self) -> PyTree[Array]:
-        """The parameters that the output is linear in; the rest is the trunk, which other heads may share."""
+        """The parameters in which the output is linear. The others are the trunk, which other heads may share."""
         raise NotImplementedError
 
     def scaled(self, output: Float[Array, " N"]) -> Float[Array, " N"]:
@@ -95,7 +98,7 @@ class MessagePassing(eqx.Module):
 
     def seen(self, neighborhood: Neighborhood) -> Neighborhood:
         """What the layers see of an environment, where priors keep the shortest distances from them."""
-        return lengthened(self.priors, neighborhood)
+        return split(self.priors, neighborhood)[0]
 
     def energies(self, neighborhood: Neighborhood, fetch: Fetch = lambda messages: messages) -> Float[Array, " N"]:
         """Energy of each centre in eV.

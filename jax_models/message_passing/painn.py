@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import equinox as eqx
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jax_models.interfaces import Prior
 from jax_models.message_passing.edges import bessel, check_cutoff_fn, distances, envelope
 from jax_models.message_passing.network import Dense, MessagePassing, check_range
 from jax_models.neighborhood import Neighborhood
@@ -74,7 +76,6 @@ class PaiNN(MessagePassing):
     interactions: list[Interaction]
     mixing: list[Mixing]
     output: tuple[Dense, Dense]
-    cutoff: float = eqx.field(static=True)
     n_rbf: int = eqx.field(static=True)
     cutoff_fn: str = eqx.field(static=True)
 
@@ -89,7 +90,7 @@ class PaiNN(MessagePassing):
         n_interactions: int = 3,
         n_rbf: int = 20,
         cutoff_fn: str = "polynomial",
-        priors: list[eqx.Module] = (),
+        priors: Sequence[Prior] = (),
         key: Array,
     ):
         check_range(
@@ -140,7 +141,9 @@ class PaiNN(MessagePassing):
     def radial_functions(self, t: int, r: Float[Array, "*n"]) -> Float[Array, "*n C"]:
         net, n = self.interactions[t].filter_net, self.embedding.shape[1]
         used = 3 * n if t else 2 * n
-        filters = bessel(r, self.n_rbf, self.cutoff) @ net.weights[:, :used] + net.bias[:used]
+        filters = bessel(r, self.n_rbf, self.cutoff) @ net.weights[:, :used]
+        if net.bias is not None:
+            filters = filters + net.bias[:used]
         return filters * envelope(r, self.cutoff, self.cutoff_fn)[..., None]
 
     def _filters(self, t: int, neighborhood: Neighborhood) -> tuple[Float[Array, "N K F"], Float[Array, "N K 3"]]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jax_models.message_passing.coupling import symmetric_products
+from jax_models.message_passing.symmetric_products import symmetric_products
 
 
 class ProductBasis(eqx.Module):

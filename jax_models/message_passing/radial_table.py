@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 INTERVALS = 512
-PADDING = 4
+EMPTY_ROWS = 4
 """Rows of zeros after the last, where distances beyond the cutoff are looked up."""
 TOLERANCE = 1e-7
 """Size, relative to the largest, below which a singular value of the table is left out."""
@@ -33,7 +33,7 @@ class RadialTable(eqx.Module):
     cutoff: float = eqx.field(static=True)
 
     def __call__(self, r: Float[Array, "N K"]) -> Float[Array, "N K C"]:
-        last = self.coefficients.shape[0] - PADDING
+        last = self.coefficients.shape[0] - EMPTY_ROWS
         x = jnp.where(r < self.cutoff, r * (INTERVALS / self.cutoff), jnp.asarray(last, r.dtype))
         values = _spline(self.coefficients, x)
         return values if self.mixing is None else values @ self.mixing
@@ -90,7 +90,7 @@ def tabulate(function: Callable[[Float[Array, " R"]], Float[Array, "R C"]], cuto
     rank = max(1, int((sizes > TOLERANCE * sizes[0]).sum()))
     factorised = 2 * rank <= values.shape[1]
     factors = left[:, :rank] * sizes[:rank] if factorised else coefficients
-    padded = np.concatenate([factors, np.zeros((PADDING, factors.shape[1]))])
+    padded = np.concatenate([factors, np.zeros((EMPTY_ROWS, factors.shape[1]))])
     return RadialTable(
         jnp.asarray(padded, jnp.float32), jnp.asarray(mixing[:rank], jnp.float32) if factorised else None, cutoff
     )

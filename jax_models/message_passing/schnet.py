@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import equinox as eqx
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jax_models.interfaces import Prior
 from jax_models.message_passing.edges import check_cutoff_fn, distances, envelope, gaussians
 from jax_models.message_passing.network import Dense, MessagePassing, check_range
 from jax_models.neighborhood import Neighborhood
@@ -62,7 +64,6 @@ class SchNet(MessagePassing):
     embedding: Float[Array, "S F"]
     interactions: list[Interaction]
     output: tuple[Dense, Dense]
-    cutoff: float = eqx.field(static=True)
     n_rbf: int = eqx.field(static=True)
     cutoff_fn: str = eqx.field(static=True)
 
@@ -84,7 +85,7 @@ class SchNet(MessagePassing):
         n_rbf: int = 20,
         n_filters: int = 0,
         cutoff_fn: str = "polynomial",
-        priors: list[eqx.Module] = (),
+        priors: Sequence[Prior] = (),
         key: Array,
     ):
         check_range(

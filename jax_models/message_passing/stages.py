@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jax_models.derivatives import safe_padding, zero_padding
 from jax_models.message_passing.network import gather_messages
 from jax_models.neighborhood import Neighborhood
 
@@ -54,14 +55,13 @@ class Stages:
 
     def compilations(self) -> int:
         steps = (self.start, self.only, self.forward, self.last, self.backward, self.finish)
-        return sum(step._cache_size() for step in steps)
+        # JAX says it only here, and its stubs not at all.
+        return sum(step._cache_size() for step in steps)  # type: ignore[attr-defined]
 
     def message_widths(self) -> list[int]:
         """Numbers that an atom sends before each layer from the second on."""
-        nb = Neighborhood(
-            *(jax.ShapeDtypeStruct(shape, kind) for shape, kind in (((1, 1, 3), "float32"), ((1,), "int32"), ((1, 1), "int32"), ((1, 1), bool))),
-            jax.ShapeDtypeStruct((1, 1), "int32"),
-        )  # fmt: skip
+        one = jnp.zeros((1, 1), jnp.int32)
+        nb = Neighborhood(jnp.ones((1, 1, 3), jnp.float32), one[0], one, one > 0, one)
 
         def widths(nb):
             model = self._model_in(jnp.float32)
@@ -81,35 +81,37 @@ class Stages:
         return model.scaled(output) + model.prior_energies(nb), own, message
 
     def _start(self, centers: Centers):
-        return self._first(_safe(centers))
+        return self._first(safe_padding(centers.neighborhood))
 
     def _only(self, centers: Centers):
-        nb = _safe(centers)
+        nb = safe_padding(centers.neighborhood)
         energies, pull_back = jax.vjp(lambda v: self._first(nb._replace(vectors=v))[0], nb.vectors)
-        return energies, _masked(nb, *pull_back(centers.weights))
+        (d_vectors,) = pull_back(centers.weights)
+        return energies, zero_padding(d_vectors, nb.mask)
 
     def _forward(self, t: int, centers: Centers, own, messages):
-        nb = _safe(centers)
+        nb = safe_padding(centers.neighborhood)
         return self._layer_on(t, nb, own, gather_messages(messages, nb.neighbors))
 
     def _last(self, centers: Centers, own, messages, gradients):
-        nb, t = _safe(centers), self.n_layers - 1
+        nb, t = safe_padding(centers.neighborhood), self.n_layers - 1
         step = lambda v, own, received: self._layer_on(t, nb._replace(vectors=v), own, received)[0]  # noqa: E731
         energies, pull_back = jax.vjp(step, nb.vectors, own, gather_messages(messages, nb.neighbors))
         d_vectors, d_own, d_received = pull_back(centers.weights)
-        return energies, _masked(nb, d_vectors), d_own, _add(gradients, nb, d_received)
+        return energies, zero_padding(d_vectors, nb.mask), d_own, _add(gradients, nb, d_received)
 
     def _backward(self, t: int, centers: Centers, own, messages, d_own, d_messages, gradients):
-        nb = _safe(centers)
+        nb = safe_padding(centers.neighborhood)
         step = lambda v, own, received: self._layer_on(t, nb._replace(vectors=v), own, received)  # noqa: E731
         _, pull_back = jax.vjp(step, nb.vectors, own, gather_messages(messages, nb.neighbors))
         d_vectors, d_own, d_received = pull_back((centers.weights, d_own, _own_rows(d_messages, centers)))
-        return _masked(nb, d_vectors), d_own, _add(gradients, nb, d_received)
+        return zero_padding(d_vectors, nb.mask), d_own, _add(gradients, nb, d_received)
 
     def _finish(self, centers: Centers, d_own, d_messages):
-        nb = _safe(centers)
+        nb = safe_padding(centers.neighborhood)
         _, pull_back = jax.vjp(lambda v: self._first(nb._replace(vectors=v)), nb.vectors)
-        return _masked(nb, *pull_back((centers.weights, d_own, _own_rows(d_messages, centers))))
+        (d_vectors,) = pull_back((centers.weights, d_own, _own_rows(d_messages, centers)))
+        return zero_padding(d_vectors, nb.mask)
 
     def _layer_on(self, t: int, nb: Neighborhood, own, received):
         model = self._model_in(nb.vectors.dtype)
@@ -119,18 +121,9 @@ class Stages:
         return model.scaled(output), own, model.message(t + 1, own)
 
 
-def _safe(centers: Centers) -> Neighborhood:
-    nb = centers.neighborhood
-    return nb._replace(vectors=jnp.where(nb.mask[..., None], nb.vectors, 1.0))
-
-
-def _masked(nb: Neighborhood, gradient: Float[Array, "B K 3"]) -> Float[Array, "B K 3"]:
-    return jnp.where(nb.mask[..., None], gradient, 0.0)
-
-
 def _own_rows(array: Float[Array, "A F"], centers: Centers) -> Float[Array, "B F"]:
     return jnp.take(array, centers.rows, axis=0, mode="fill", fill_value=0)
 
 
 def _add(gradients: Float[Array, "A F"], nb: Neighborhood, received: Float[Array, "B K F"]) -> Float[Array, "A F"]:
-    return gradients.at[nb.neighbors].add(jnp.where(nb.mask[..., None], received, 0.0), mode="drop")
+    return gradients.at[nb.neighbors].add(zero_padding(received, nb.mask), mode="drop")

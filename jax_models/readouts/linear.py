@@ -8,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jax_models.basis.own_element import select_element
+from jax_models.basis.species import select_element
 
 
 class Linear(eqx.Module):

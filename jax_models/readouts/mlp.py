@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jax_models.basis.own_element import select_element
+from jax_models.basis.species import select_element
 from jax_models.errors import ConfigError
 from jax_models.readouts.linear import Linear
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
 from jax_models.errors import StructureError
-from jax_models.neighborhood import Neighborhood, check_finite
+from jax_models.neighborhood import PADDING, Neighborhood, check_finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class GridPoints:
         """Rows for a model; ``neighbors`` are indices of atoms."""
         mask = self.neighbors >= 0
         vectors = (positions[self.atoms] + self.shifts @ cell)[self.neighbors] - self.points[:, None]
-        vectors[~mask] = 0.0
+        vectors[~mask] = PADDING
         neighbors = np.where(mask, self.atoms[self.neighbors], 0).astype(np.int32)
         centers = np.full(len(self.points), -1, np.int32)
         return Neighborhood(vectors.astype(dtype), centers, species[neighbors].astype(np.int32), mask, neighbors)
@@ -71,13 +71,13 @@ def grid_steps(
     """
     cell, periodic = np.asarray(cell, float), np.broadcast_to(np.asarray(periodic, bool), (3,))
     steps, found = np.zeros((3, 3)), np.zeros(3, int)
-    for axis in np.flatnonzero(periodic):
+    for axis in [axis for axis in range(3) if periodic[axis]]:
         length = np.linalg.norm(cell[axis])
         # A hair of tolerance: a cell of exactly n spacings must not get n + 1 points by rounding.
         found[axis] = max(1, int(np.ceil(length / spacing - 1e-9))) if counts is None else counts[axis]
         steps[axis] = cell[axis] / found[axis]
     taken = [axis for axis in range(3) if periodic[axis]]
-    for axis in np.flatnonzero(~periodic):
+    for axis in [axis for axis in range(3) if not periodic[axis]]:
         # The Cartesian axis of the same name, made normal to the vectors there are; another one where that fails.
         basis = np.linalg.qr(steps[taken].T)[0] if taken else np.zeros((3, 0))
         for name in (axis, (axis + 1) % 3, (axis + 2) % 3):

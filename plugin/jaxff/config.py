@@ -44,7 +44,8 @@ class ModelConfig(BaseModel):
     cutoff: float | None = Field(
         None,
         gt=0,
-        description="Å; neighbours at a smaller distance are seen. null: 5 to 6, by how dense the data are; learned messages: 5.",
+        description="Å; neighbours at a smaller distance are seen. null: 5 to 6, by how dense the data are; learned "
+        "messages: 5.",
     )
     name: str | None = Field(None, description="A message-passing architecture; null: descriptor and readout.")
     descriptor: dict[str, Any] | None = Field(None, description="Environment -> features: a name and its settings.")

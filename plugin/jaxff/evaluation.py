@@ -50,7 +50,8 @@ class Pairs:
         chosen = [n for n, g in enumerate(self.groups) if group in (None, g)]
         if not chosen:
             return np.zeros(0), np.zeros(0)
-        return tuple(np.concatenate([values[n] for n in chosen]) for values in (self.reference, self.predicted))
+        reference, predicted = (np.concatenate([v[n] for n in chosen]) for v in (self.reference, self.predicted))
+        return reference, predicted
 
 
 @dataclass

@@ -9,8 +9,9 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
-from jax_models.elements import ATOMIC_NUMBERS
+from jax_models.elements import ATOMIC_NUMBERS, element_indices
 from jax_models.errors import ConfigError, StructureError
+from jax_models.interfaces import Descriptor
 from jax_models.neighborhood import Neighborhood, bucket, neighborhood_of
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def describe(
     """
     import jax
 
-    structures = [structures] if hasattr(structures, "positions") else list(structures)
+    given: Any = structures
+    structures = [given] if hasattr(given, "positions") else list(given)
     if not structures:
         raise StructureError("there are no structures to describe")
     elements = _elements(structures, elements)
@@ -76,11 +78,10 @@ def describe(
             [_global(atoms, elements, r_cut if cutoff is None else cutoff, settings) for atoms in structures]
         )
     built = build_for(descriptor, elements, r_cut, cutoff, seed, settings)
-    index = {element: n for n, element in enumerate(elements)}
     with jax.enable_x64(True):
         neighborhoods = []
         for number, atoms in enumerate(structures):
-            species = np.array([index[s] for s in atoms.get_chemical_symbols()], np.int32)
+            species = element_indices(atoms.get_chemical_symbols(), elements)
             nb = neighborhood_of(atoms.positions, atoms.cell.array, atoms.pbc, species, built.cutoff)
             distance2 = np.sum(nb.vectors**2, axis=2)
             if (distance2[nb.mask] == 0).any():
@@ -111,7 +112,7 @@ def build_for(
             f"{'cutoff' if cutoff is not None else 'r_cut'} is {given!r}; it must be a positive distance in Å"
         )
     reach = float(given)
-    kind = DESCRIPTORS.get(descriptor)
+    kind: Any = DESCRIPTORS.get(descriptor)
     if cutoff is None and hasattr(kind, "reference_settings"):
         reach, settings = kind.reference_settings(reach, settings)
     settings = {"name": descriptor, **settings}
@@ -124,8 +125,7 @@ def _whole_cells(structures: Sequence[Atoms], elements: tuple[str, ...], setting
     from jax_models.whole_cell import features_of
 
     built = construct(WHOLE_CELL, "descriptor", {"name": "scattering", **settings}, elements)
-    index = {element: n for n, element in enumerate(elements)}
-    species = [np.array([index[s] for s in atoms.get_chemical_symbols()], np.int32) for atoms in structures]
+    species = [element_indices(atoms.get_chemical_symbols(), elements) for atoms in structures]
     systems = [(a.positions, a.cell.array, a.pbc, s) for a, s in zip(structures, species, strict=True)]
     return features_of(built, systems)
 
@@ -142,8 +142,7 @@ def _global(atoms: Atoms, elements: tuple[str, ...], r_cut: float | None, settin
         raise ConfigError(f"descriptor mbtr_global has no setting {unknown}; it has {', '.join(sorted(names))}")
     settings = {name: MBTR.defaults[name] for name in ("geometry", "grid", "weighting")} | settings
     reach, _ = MBTR.reference_settings(DEFAULT_R_CUT if r_cut is None else r_cut, settings)
-    index = {element: n for n, element in enumerate(elements)}
-    species = np.array([index[s] for s in atoms.get_chemical_symbols()], np.int32)
+    species = element_indices(atoms.get_chemical_symbols(), elements)
     numbers = np.array([ATOMIC_NUMBERS[e] for e in elements])
     volume = abs(np.linalg.det(atoms.cell.array)) if atoms.pbc.all() else None
     with jax.enable_x64(True):
@@ -167,7 +166,7 @@ def _elements(structures: Sequence[Atoms], elements: Sequence[str] | None) -> tu
 
 
 @eqx.filter_jit
-def _features(built: eqx.Module, neighborhood: Neighborhood) -> Float[Array, "N F"]:
+def _features(built: Descriptor, neighborhood: Neighborhood) -> Float[Array, "N F"]:
     # Compiled once for equal settings and shapes, however often `describe` is called.
     return built(neighborhood)
 

@@ -63,7 +63,7 @@ def describe(
     np.savez_compressed(
         buffer,
         features=features,
-        **rows,
+        **rows,  # type: ignore[arg-type]  # NumPy's stub takes any keyword for allow_pickle
         elements=np.array(settings["elements"]),
     )
     write_atomically(out, buffer.getvalue())

@@ -55,7 +55,7 @@ def structures(
     except ValueError:
         raise ConfigError(f"--temperatures is {temperatures!r}; it must be numbers in K, such as 300,1000") from None
     starts = [atoms for path in crystals or () for atoms in read_frames(path)] or [
-        crystal_of(e.strip()) for e in elements.split(",")
+        crystal_of(e.strip()) for e in (elements or "").split(",")
     ]
     calculator = None
     if teachers is not None:

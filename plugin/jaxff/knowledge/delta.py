@@ -65,7 +65,8 @@ def calculator_of(
             f"this is a delta model, to be added to its teacher {delta['teacher']}, whose settings it does not "
             "hold: name the teachers' file"
         )
-    return SumCalculator([teacher.calculator(), correction])
+    corrected: Any = SumCalculator([teacher.calculator(), correction])
+    return corrected
 
 
 def _named(name: str, path: str | os.PathLike) -> Teacher:

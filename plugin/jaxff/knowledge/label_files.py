@@ -6,7 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from jaxff.knowledge.teachers import Teacher
 if TYPE_CHECKING:
     from ase import Atoms
 
-COMPRESSED = {".xz": lzma.compress, ".gz": gzip.compress, ".bz2": bz2.compress}
+COMPRESSED: dict[str, Callable[[bytes], bytes]] = {".xz": lzma.compress, ".gz": gzip.compress, ".bz2": bz2.compress}
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,8 @@ def write_frames(out: Path, frames: Sequence[Atoms]) -> None:
     text = io.StringIO()
     ase.io.write(text, frames, format="extxyz")
     data = text.getvalue().encode()
-    write_atomically(out, COMPRESSED.get(out.suffix, lambda plain: plain)(data))
+    compress = COMPRESSED.get(out.suffix)
+    write_atomically(out, compress(data) if compress else data)
 
 
 def _summary(name: str, frames: Sequence[tuple[str, Atoms]], answers: Sequence[Answer], labels: Labels) -> Summary:

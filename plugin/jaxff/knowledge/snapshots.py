@@ -26,8 +26,9 @@ def snapshots(
         atoms = start.copy()
         atoms.calc = calculator
         MaxwellBoltzmannDistribution(atoms, temperature_K=2 * temperature, rng=generator)
-        thermostat = {"temperature_K": temperature, "friction": 0.01 / units.fs, "rng": generator, "fixcm": False}
-        dynamics = Langevin(atoms, 2 * units.fs, **thermostat)
+        dynamics = Langevin(
+            atoms, 2 * units.fs, temperature_K=temperature, friction=0.01 / units.fs, rng=generator, fixcm=False
+        )
         for _ in range(number):
             dynamics.run(50)
             structures.append(named(atoms.copy(), config_type))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -99,7 +100,7 @@ def prototype(elements: Sequence[str], generator: np.random.Generator, recipe: R
         atoms = bulk(chosen[0] + chosen[1], name, a=BINARY[name] * distance)
     else:
         name = list(ELEMENTARY)[generator.integers(len(ELEMENTARY))]
-        distance = np.mean([_bond(a, b) for a in chosen for b in chosen]) * generator.uniform(0.9, 1.2)
+        distance = float(np.mean([_bond(a, b) for a in chosen for b in chosen])) * generator.uniform(0.9, 1.2)
         extra = {"c": distance * (8 / 3) ** 0.5} if name == "hcp" else {}
         atoms = supercell(
             bulk(chosen[0], name, a=ELEMENTARY[name] * distance, **extra),
@@ -141,7 +142,7 @@ def make_structures(
     )
     for family in families:
         seeds = [seed, ALL_FAMILIES.index(family)]
-        if family == "melt":
+        if family == "melt" and teacher is not None:
             for n, crystal in enumerate(crystals):
                 share = len(range(n, number, len(crystals)))
                 each = -(-share // len(recipe.temperatures))
@@ -163,9 +164,8 @@ def crystal_of(element: str) -> Atoms:
     if element not in ATOMIC_NUMBERS:
         raise ConfigError(f"not a chemical element: {element}")
     try:
-        return bulk(
-            element, cubic=reference_states[atomic_numbers[element]]["symmetry"] in ("fcc", "bcc", "diamond", "sc")
-        )
+        state: Any = reference_states[atomic_numbers[element]]
+        return bulk(element, cubic=state["symmetry"] in ("fcc", "bcc", "diamond", "sc"))
     except (ValueError, KeyError, TypeError, RuntimeError, NotImplementedError):
         raise ConfigError(f"ASE does not build the crystal of {element}: give a structure file to start from") from None
 

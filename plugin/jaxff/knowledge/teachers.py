@@ -143,7 +143,8 @@ class AseTeacher(Teacher):
                 f"teacher {self.name}: {self.ase} is no ASE calculator that is installed here; write it as emt.EMT"
             )
         try:
-            return found(**self.settings)
+            calculator: Any = found(**self.settings)
+            return calculator
         except Exception as error:  # each calculator checks its arguments in its own way
             raise ConfigError(f"teacher {self.name}: {self.ase} does not take these settings: {error}") from None
 

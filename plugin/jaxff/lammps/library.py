@@ -31,7 +31,7 @@ class Library:
             self._c.lammps_extract_global.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
             self._c.lammps_is_running.argtypes = [ctypes.c_void_p]
             self._c.lammps_command.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
-            self._c.lammps_find_pair_neighlist.argtypes = [ctypes.c_void_p, ctypes.c_char_p] + 3 * [ctypes.c_int]
+            self._c.lammps_find_pair_neighlist.argtypes = [ctypes.c_void_p, ctypes.c_char_p, *3 * [ctypes.c_int]]
         except AttributeError as error:
             raise ConfigError(
                 f"this LAMMPS does not show its library functions to Python ({error}); build it with "
@@ -57,7 +57,7 @@ class Library:
     def units(self) -> str:
         """LAMMPS's unit style."""
         name = self._c.lammps_extract_global(self.address, b"units")
-        return ctypes.cast(name, ctypes.c_char_p).value.decode()
+        return (ctypes.cast(name, ctypes.c_char_p).value or b"").decode()
 
     @property
     def is_running(self) -> bool:
@@ -94,7 +94,7 @@ class Library:
         number, read = self._c.lammps_neighlist_num_elements, self._c.lammps_neighlist_element_neighbors
         number.argtypes = [ctypes.c_void_p, ctypes.c_int]
         i, n, neighbors = ctypes.c_int(), ctypes.c_int(), ctypes.POINTER(ctypes.c_int)()
-        read.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int] + [ctypes.c_void_p] * 3
+        read.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int, *3 * [ctypes.c_void_p]]
         pairs = [np.zeros((0, 2), int)]
         for element in range(number(self.address, index)):
             read(self.address, index, element, ctypes.byref(i), ctypes.byref(n), ctypes.byref(neighbors))

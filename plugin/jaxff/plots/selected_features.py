@@ -45,7 +45,7 @@ def chosen_features(selected: list[dict[str, Any]]) -> Figure:
         axes = figure.add_subplot(1, len(keys), number)
         present = [r for r in features if r.get(key) is not None]
         counts = Counter(_text(r[key]) for r in present)
-        stable = Counter()
+        stable: Counter[str] = Counter()
         for record in present:
             stable[_text(record[key])] += record["frequency"]
         names = sorted(counts, key=lambda name: (len(name), name))

@@ -60,7 +60,8 @@ def select_files(
     save(selection_path(report), f"{out}.selection.png")
     save(chosen_features(report["selected"]), f"{out}.features.png")
     console.print(_path_table(report))
-    note = f"error of the whole procedure on structures it never saw: {report['nested']['error']:.4g} eV/atom (nested cross-validation)"
+    error = report["nested"]["error"]
+    note = f"error of the whole procedure on structures it never saw: {error:.4g} eV/atom (nested cross-validation)"
     console.print(note, highlight=False)
     console.print(error_table(result.potential.provenance["metrics"], out))
     return result.potential

@@ -38,7 +38,8 @@ class TrainingData:
     def __str__(self) -> str:
         atoms = sum(len(s) for s in self.structures)
         forces, stresses = (sum(getattr(s, name) is not None for s in self.structures) for name in ("forces", "virial"))
-        text = f"{len(self.structures)} structures, {atoms} atoms; {forces} with forces, {stresses} with a stress to train on"
+        text = f"{len(self.structures)} structures, {atoms} atoms; "
+        text += f"{forces} with forces, {stresses} with a stress to train on"
         if self.names:
             text += f"; {len(self.unlabelled)} structures without labels; teachers: {', '.join(self.names)}"
         return text

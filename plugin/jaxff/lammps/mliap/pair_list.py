@@ -68,7 +68,8 @@ class PairListModel:
                 padded = [jax.dlpack.from_dlpack(array) for array in padded]
             energies, gradient, total = self._function(self._sizes["width"], block, *padded, n_pairs, n_centers)
             total = float(total)
-        self.compilations = self._function._cache_size()
+        # JAX says it only here, and its stubs not at all.
+        self.compilations = self._function._cache_size()  # type: ignore[attr-defined]
         if arrays is np:
             return np.array(np.asarray(energies)[:n_centers]), total, np.array(np.asarray(gradient)[:n_pairs])
         jax.block_until_ready((energies, gradient))

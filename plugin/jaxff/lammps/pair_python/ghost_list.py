@@ -7,11 +7,20 @@ from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
 from jax_models import StructureError
+from jax_models.derivatives import forces as forces_of
 from jax_models.neighborhood import bucket, dense_neighbors
 from jaxff.systems.evaluator import Evaluator, Workspace
 
 SKIN = 0.5
 """Å beyond the cutoff. Every neighbour in the skin is evaluated for nothing, so this is less than LAMMPS's own."""
+
+
+class AtomError(StructureError):
+    """`StructureError` at an atom of a rank: ``atom`` is its index there."""
+
+    def __init__(self, atom: int, what: str):
+        super().__init__(what)
+        self.atom = atom
 
 
 class GhostList:
@@ -48,7 +57,7 @@ class GhostList:
             forces: eV/Å times ``force_unit`` is added to them.
 
         Raises:
-            StructureError: a position, or what the potential makes of it, is not finite; `atom` is its index.
+            AtomError: a position, or what the potential makes of it, is not finite.
         """
         if not self._still_complete(positions, species, n_owned):
             self._build(positions, species, n_owned)
@@ -62,11 +71,9 @@ class GhostList:
             self._evaluate_block(components, rows, workspace, energies)
         if not np.isfinite(energies).all() or not np.isfinite(self._gradient).all():
             bad = ~np.isfinite(energies) | ~np.isfinite(self._gradient).all(axis=(0, 2))
-            raise _at_atom(self._centers[np.argmax(bad)], "the potential's energy or force there is not finite")
-        for axis in range(3):
-            forces[self._centers, axis] += force_unit * self._gradient[axis].sum(axis=1)
-            lost = np.bincount(self._neighbors.ravel(), self._gradient[axis].ravel(), len(positions) + 1)
-            forces[:, axis] -= force_unit * lost[:-1]
+            raise AtomError(int(self._centers[np.argmax(bad)]), "the potential's energy or force there is not finite")
+        gradient = self._gradient.transpose(1, 2, 0)
+        forces += force_unit * forces_of(gradient, self._neighbors, len(positions), self._centers)
         return energies + self.evaluator.potential.reference_energies[species[self._centers]]
 
     def own_pair_distances(self, positions: Float[np.ndarray, "A 3"]) -> Float[np.ndarray, " P"]:
@@ -87,7 +94,7 @@ class GhostList:
 
     def _build(self, positions: np.ndarray, species: np.ndarray, n_owned: int) -> None:
         if not np.isfinite(positions).all():
-            raise _at_atom(int(np.argwhere(~np.isfinite(positions))[0, 0]), "its position is not finite")
+            raise AtomError(int(np.argwhere(~np.isfinite(positions))[0, 0]), "its position is not finite")
         reach = self.cutoff + self.skin
         seen = np.flatnonzero(species >= 0)
         self._centers = seen[seen < n_owned]
@@ -142,15 +149,9 @@ class GhostList:
             distance2 += vectors
         if not distance2.min(initial=np.inf) > 0.0:
             k, m = np.unravel_index(np.argmin(distance2), distance2.shape)
-            raise _at_atom(int(centers[k]), "another atom is at the same place")
+            raise AtomError(int(centers[k]), "another atom is at the same place")
         workspace.mask[:n, :width] = distance2 < self.cutoff**2
         self.has_own_pair = self.has_own_pair or bool((workspace.mask[:n, :width] & self._own[rows]).any())
         block_energies, gradient = self.evaluator.evaluate(workspace)
         energies[rows] = block_energies[:n]
         self._gradient[:, rows] = gradient[:n, :width].transpose(2, 0, 1)
-
-
-def _at_atom(atom: int, what: str) -> StructureError:
-    error = StructureError(what)
-    error.atom = int(atom)
-    return error

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jax_models.errors import ConfigError, StructureError
+from jax_models.units import BOHR, EV_IN_JOULE, EV_IN_KCAL_PER_MOL, HARTREE
 from jaxff.lammps.failure import stops_lammps
 from jaxff.lammps.library import Library
 
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 
 UNITS = {
     "metal": (1.0, 1.0),
-    "real": (23.060547830619026, 1.0),
-    "si": (1.602176634e-19, 1.0e-10),
-    "electron": (1.0 / 27.211386245988, 1.0 / 0.529177210903),
+    "real": (EV_IN_KCAL_PER_MOL, 1.0),
+    "si": (EV_IN_JOULE, 1.0e-10),
+    "electron": (1.0 / HARTREE, 1.0 / BOHR),
 }
-"""One eV and one Å in LAMMPS's unit styles (CODATA 2018)."""
+"""One eV and one Å in LAMMPS's unit styles; pair_jaxff.cpp has the same numbers."""
 
 
 @dataclass
@@ -176,6 +177,8 @@ class ManyBody(_Potential):
     def _evaluate(self) -> None:
         library = self.library
         n_owned, n_all = library.setting("nlocal"), library.setting("nall")
+        from jaxff.lammps.pair_python.ghost_list import AtomError
+
         x, f = library.vectors("x", n_all), library.vectors("f", n_all)
         self._refuse_single_pairs(x, f)
         if self._evaluations == 0:
@@ -190,10 +193,8 @@ class ManyBody(_Potential):
         self._last = x.copy(), (f.copy() if f.any() else np.zeros((0, 3)))
         try:
             energies = self._list.evaluate(positions, species, n_owned, f, self.energy_unit / self.distance_unit)
-        except StructureError as error:
-            if hasattr(error, "atom"):
-                raise StructureError(f"atom {self._name(error.atom)}: {error}") from None
-            raise
+        except AtomError as error:
+            raise StructureError(f"atom {self._name(error.atom)}: {error}") from None
         self._energy = self.energy_unit * energies.sum()
         if self._evaluations == 0:
             self._own_distances = self.distance_unit * self._list.own_pair_distances(positions)

@@ -1,4 +1,4 @@
-"""Coupling of real spherical tensors: Clebsch-Gordan coefficients, and symmetric products of one tensor with itself."""
+"""Symmetric products of one real spherical tensor with itself, coupled to every degree."""
 
 from __future__ import annotations
 
@@ -7,52 +7,9 @@ import itertools
 import math
 
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 
-
-@functools.cache
-def real_coupling(l1: int, l2: int, l3: int) -> Float[np.ndarray, "M1 M2 M3"]:
-    """The invariant coupling of three real tensors, components in the order m = -l ... l, of unit norm.
-
-    Defined for every l1, l2, l3 that obey the triangle rule, unlike the Gaunt coefficients, which need an even sum.
-    Racah's formula, in the real basis; the phase is the one e3nn uses, so that networks trained with it can be read.
-    """
-    if not abs(l1 - l2) <= l3 <= l1 + l2:
-        return np.zeros((2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1))
-    cg = np.zeros((2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1))
-    for m1, m2 in itertools.product(range(-l1, l1 + 1), range(-l2, l2 + 1)):
-        if abs(m1 + m2) <= l3:
-            cg[l1 + m1, l2 + m2, l3 + m1 + m2] = _clebsch_gordan(l1, m1, l2, m2, l3, m1 + m2)
-    real = np.einsum("ij,kl,mn,ikm->jln", _real_basis(l1), _real_basis(l2), _real_basis(l3).conj(), cg)
-    tensor = np.ascontiguousarray(real.real)
-    tensor[np.abs(tensor) < 1e-13] = 0.0
-    return tensor / np.linalg.norm(tensor)
-
-
-def _clebsch_gordan(j1: int, m1: int, j2: int, m2: int, j3: int, m3: int) -> float:
-    """<j1 m1 j2 m2 | j3 m3> (Racah; Varshalovich et al., sec. 8.2.1)."""
-    f = math.factorial
-    norm = (2 * j3 + 1) * f(j3 + j1 - j2) * f(j3 - j1 + j2) * f(j1 + j2 - j3) / f(j1 + j2 + j3 + 1)
-    norm *= f(j3 + m3) * f(j3 - m3) * f(j1 - m1) * f(j1 + m1) * f(j2 - m2) * f(j2 + m2)
-    total = 0.0
-    for k in range(max(0, j2 - j3 - m1, j1 - j3 + m2), min(j1 + j2 - j3, j1 - m1, j2 + m2) + 1):
-        total += (-1) ** k / (
-            f(k) * f(j1 + j2 - j3 - k) * f(j1 - m1 - k) * f(j2 + m2 - k) * f(j3 - j2 + m1 + k) * f(j3 - j1 - m2 + k)
-        )
-    return math.sqrt(norm) * total
-
-
-def _real_basis(degree: int) -> Complex[np.ndarray, "M M"]:
-    """Complex harmonics as combinations of the real ones, times (-i)^l, which makes every coupling real."""
-    q = np.zeros((2 * degree + 1, 2 * degree + 1), complex)
-    for m in range(-degree, 0):
-        q[degree + m, degree + abs(m)] = 1 / math.sqrt(2)
-        q[degree + m, degree - abs(m)] = -1j / math.sqrt(2)
-    q[degree, degree] = 1
-    for m in range(1, degree + 1):
-        q[degree + m, degree + abs(m)] = (-1) ** m / math.sqrt(2)
-        q[degree + m, degree - abs(m)] = 1j * (-1) ** m / math.sqrt(2)
-    return (-1j) ** degree * q
+from jax_models.basis.angular import real_coupling
 
 
 @functools.cache
@@ -100,7 +57,7 @@ def _symmetrised(degrees: tuple[int, ...], tensor: Float[np.ndarray, "..."]) -> 
     same = [
         p for p in itertools.permutations(range(len(degrees))) if all(degrees[i] == degrees[j] for i, j in enumerate(p))
     ]
-    return sum(np.transpose(tensor, (*p, len(degrees))) for p in same) / len(same)
+    return np.mean([np.transpose(tensor, (*p, len(degrees))) for p in same], axis=0)
 
 
 def _sparse(degrees: tuple[int, ...], tensor: Float[np.ndarray, "..."]) -> dict[tuple[int, ...], np.ndarray]:
