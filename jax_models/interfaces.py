@@ -64,6 +64,10 @@ class Prior(Protocol):
 
     def __call__(self, neighborhood: Neighborhood) -> Float[Array, " N"]: ...
 
+    def lengthened(self, neighborhood: Neighborhood) -> Neighborhood:
+        """What the learned part of the model sees."""
+        ...
+
 
 class ReferencePoints(Protocol):
     """Where environments are looked at from."""

@@ -17,7 +17,7 @@ from jax_models.message_passing import MESSAGE_PASSING
 from jax_models.message_passing.network import MessagePassing
 from jax_models.neighborhood import Neighborhood
 from jax_models.priors import PRIORS
-from jax_models.priors.zbl import lengthened
+from jax_models.priors.zbl import split
 from jax_models.readouts import READOUTS
 from jax_models.reference_points import REFERENCE_POINTS
 from jax_models.whole_cell import WholeCellModel
@@ -50,21 +50,21 @@ class LocalModel(eqx.Module):
 
     def features(self, neighborhood: Neighborhood) -> Float[Array, "N F"]:
         """Normalised features of each centre."""
+        return self._features(split(self.priors, neighborhood)[0])
+
+    def _features(self, seen: Neighborhood) -> Float[Array, "N F"]:
         mean, scale = jax.lax.stop_gradient((self.feature_mean, self.feature_scale))
-        neighborhood = lengthened(self.priors, neighborhood)
         # Scaled with the atoms last, as the descriptors have them: in the other order the gradient costs 0.5 us an atom
         # more.
-        return ((self.descriptor(neighborhood).T - mean[:, None]) * scale[:, None]).T
+        return ((self.descriptor(seen).T - mean[:, None]) * scale[:, None]).T
 
     def head(self) -> PyTree[Array]:
         """The parameters in which the energy is linear. The others are the trunk, which other heads may share."""
         return self.readout.head()
 
     def energies(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
-        energy = self.readout(self.features(neighborhood), neighborhood.species)
-        for prior in self.priors:
-            energy = energy + prior(neighborhood)
-        return energy
+        seen, of_priors = split(self.priors, neighborhood)
+        return self.readout(self._features(seen), neighborhood.species) + of_priors
 
 
 class PointDescriptor(eqx.Module):
@@ -123,13 +123,12 @@ class PointModel(LocalModel):
             features = (self.descriptor.at_point(environments) - mean) * scale
             return weights * self.readout(features, jnp.zeros_like(environments.species))
 
-        energy = self.descriptor.points.over_points(lengthened(self.priors, neighborhood), weighted)
+        seen, of_priors = split(self.priors, neighborhood)
+        energy = self.descriptor.points.over_points(seen, weighted)
         if self.centers == "grid":
             empty = self.descriptor.points.over_points(_empty(neighborhood.vectors.dtype), weighted)
             energy = (energy - empty) * (1.0 / VOLUME)
-        for prior in self.priors:
-            energy = energy + prior(neighborhood)
-        return energy
+        return energy + of_priors
 
 
 def _empty(dtype: Any) -> Neighborhood:

@@ -21,7 +21,7 @@ from jax_models.errors import ConfigError
 from jax_models.interfaces import Prior
 from jax_models.message_passing.radial_table import RadialTable, tabulate
 from jax_models.neighborhood import Neighborhood
-from jax_models.priors.zbl import lengthened
+from jax_models.priors.zbl import split
 
 Own = Any
 """A layer's result on its own centres: a pytree of arrays with the centre as first axis."""
@@ -98,7 +98,7 @@ class MessagePassing(eqx.Module):
 
     def seen(self, neighborhood: Neighborhood) -> Neighborhood:
         """What the layers see of an environment, where priors keep the shortest distances from them."""
-        return lengthened(self.priors, neighborhood)
+        return split(self.priors, neighborhood)[0]
 
     def energies(self, neighborhood: Neighborhood, fetch: Fetch = lambda messages: messages) -> Float[Array, " N"]:
         """Energy of each centre in eV.

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jax_models.errors import DatasetError, StructureError
-from jax_models.neighborhood import Neighborhood, bucket, dense_neighbors, neighbor_pairs
+from jax_models.neighborhood import Neighborhood, bucket, dense_neighbors, neighbor_pairs, pair_vectors
 from jax_models.training.data.structures import Structure
 
 MINIMUM_ATOMS = 96
@@ -91,7 +91,8 @@ def prepare(
     except StructureError as error:
         raise DatasetError(f"{structure.name}: {error}") from None
     neighbors, dense_shifts, mask = dense_neighbors(i, j, shifts, len(structure))
-    vectors = structure.positions[neighbors] - structure.positions[:, None] + dense_shifts @ structure.cell
+    centers = np.arange(len(structure))[:, None]
+    vectors = pair_vectors(structure.positions, structure.cell, centers, neighbors, dense_shifts)
     near = mask & ((vectors**2).sum(-1) < COINCIDENT**2)
     if near.any():
         a, k = np.argwhere(near)[0]

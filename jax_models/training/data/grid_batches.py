@@ -166,6 +166,11 @@ def forces_on_atoms(
     gradient: Float[Array, "R K 3"], entries: Int[Array, "A M"], neighbors: Int[Array, "R K"], mask: Bool[Array, "R K"]
 ) -> Float[Array, "A 3"]:
     """F_a = -sum of the gradient's entries that are atom a: a gather, and so is its transpose."""
+    return gathered_from_points(gradient, entries)
+
+
+def gathered_from_points(gradient: Float[Array, "R K 3"], entries: Int[Array, "A M"]) -> Float[Array, "A 3"]:
+    """`forces_on_atoms` for forward differentiation, which a function with a transpose of its own does not allow."""
     flat = jnp.concatenate([gradient.reshape(-1, 3), jnp.zeros_like(gradient[:1, 0])])
     return -jnp.sum(flat[entries], axis=1)
 

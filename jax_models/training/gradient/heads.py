@@ -79,11 +79,6 @@ def only_head(model: eqx.Module) -> PyTree[bool]:
     return eqx.tree_at(lambda m: jax.tree.leaves(m.head()), nothing, replace_fn=lambda leaf: True)
 
 
-def safe(neighborhood: Neighborhood) -> Neighborhood:
-    """Padding replaced by a harmless vector, as where derivatives are taken."""
-    return neighborhood._replace(vectors=jnp.where(neighborhood.mask[..., None], neighborhood.vectors, 1.0))
-
-
 def structure_sums(
     values: Float[Array, "A *rest"], structure: Int[Array, " A"], number: int
 ) -> Float[Array, "B *rest"]:

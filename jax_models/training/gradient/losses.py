@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jax_models.derivatives import energies_and_gradient
+from jax_models.derivatives import energies_and_gradient, safe_padding
 from jax_models.training.data.batches import Batch
 from jax_models.training.data.grid_batches import GridBatch, forces_on_atoms
 
@@ -61,8 +61,7 @@ def _gathered(rows, gradient, batch):
 
 def predict_energies(model: eqx.Module, batch: Batch) -> Float[Array, " B"]:
     """Energies less references (eV) alone: where no force is labelled, a fraction of the work."""
-    nb = batch.neighborhood
-    per_atom = model.energies(nb._replace(vectors=jnp.where(nb.mask[..., None], nb.vectors, 1.0)))
+    per_atom = model.energies(safe_padding(batch.neighborhood))
     return (batch.structure == jnp.arange(len(batch.energy))[:, None]).astype(per_atom.dtype) @ per_atom
 
 
@@ -74,6 +73,13 @@ def assemble_forces(
 
     The transpose, f_i - f_neighbors[i, k], is a gather too; automatic differentiation would scatter.
     """
+    return gathered_from_pairs(gradient, reverse, mask)
+
+
+def gathered_from_pairs(
+    gradient: Float[Array, "A K 3"], reverse: Int[Array, "A K"], mask: Bool[Array, "A K"]
+) -> Float[Array, "A 3"]:
+    """`assemble_forces` for forward differentiation, which a function with a transpose of its own does not allow."""
     returned = jnp.where(mask[..., None], gradient.reshape(-1, 3)[reverse], 0.0)
     return jnp.sum(gradient - returned, axis=1)
 

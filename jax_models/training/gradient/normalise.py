@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax_models.derivatives import safe_padding
 from jax_models.training.data.batches import Batch
 
 SMALLEST = 0.3, 1e-2
@@ -28,7 +29,7 @@ def normalised(model: eqx.Module, batches: Sequence[Batch], smallest: tuple[floa
 
     @eqx.filter_jit
     def describe(descriptor, nb):
-        return descriptor(nb._replace(vectors=jnp.where(nb.mask[..., None], nb.vectors, 1.0)))
+        return descriptor(safe_padding(nb))
 
     n, total, squares = 0, 0.0, 0.0
     counted = [(batch, _bound(batch)) for batch in batches]

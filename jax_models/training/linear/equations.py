@@ -12,10 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jax_models.derivatives import energies_and_gradient, safe_padding
 from jax_models.errors import ConfigError
 from jax_models.readouts import READOUTS
 from jax_models.training.data.batches import Batch, Prepared, common_shape
-from jax_models.training.data.grid_batches import GridBatch
+from jax_models.training.data.grid_batches import GridBatch, gathered_from_points
+from jax_models.training.gradient.losses import gathered_from_pairs
 from jax_models.training.gradient.metrics import count, fixed_batches, summary
 from jax_models.training.settings import Settings
 
@@ -148,31 +150,22 @@ def _differentiated(
 
 
 def _energies(model: eqx.Module, batch: Batch | GridBatch) -> list[Float[Array, "..."]]:
-    nb = batch.neighborhood
-    safe = nb._replace(vectors=jnp.where(nb.mask[..., None], nb.vectors, 1.0))
-    return [_member(batch) @ (model.energies(safe) * _volumes(batch))]
+    return [_member(batch) @ (model.energies(safe_padding(batch.neighborhood)) * _volumes(batch))]
 
 
 def _predictions(model: eqx.Module, batch: Batch | GridBatch) -> list[Float[Array, "..."]]:
     """Energies [B], forces [A, 3] and virials [B, 3, 3]; forward differentiation goes through all of it."""
 
-    def total(vectors):
-        per_atom = model.energies(nb._replace(vectors=vectors))
-        return jnp.sum(per_atom), per_atom
-
     nb = batch.neighborhood
-    safe = jnp.where(nb.mask[..., None], nb.vectors, 1.0)
-    gradient, per_atom = jax.grad(total, has_aux=True)(safe)
+    per_atom, gradient = energies_and_gradient(model.energies, nb)
     volumes = _volumes(batch)
-    gradient, per_atom = jnp.where(nb.mask[..., None], gradient, 0.0) * volumes[:, None, None], per_atom * volumes
+    gradient, per_atom = gradient * volumes[:, None, None], per_atom * volumes
     virials = jnp.einsum("nka,nkb->nab", nb.vectors, gradient)
     if isinstance(batch, GridBatch):
-        flat = jnp.concatenate([gradient.reshape(-1, 3), jnp.zeros((1, 3))])
-        forces = -jnp.sum(flat[batch.entries], axis=1)
+        forces = gathered_from_points(gradient, batch.entries)
         virials = virials + per_atom[:, None, None] * jnp.eye(3)
     else:
-        returned = jnp.where(nb.mask[..., None], gradient.reshape(-1, 3)[batch.reverse], 0.0)
-        forces = jnp.sum(gradient - returned, axis=1)
+        forces = gathered_from_pairs(gradient, batch.reverse, nb.mask)
     member = _member(batch)
     return [member @ per_atom, forces, (member @ virials.reshape(-1, 9)).reshape(-1, 3, 3)]
 

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from jax_models.derivatives import safe_padding
 from jax_models.training.data.batches import Shape, packs
-from jax_models.training.gradient.heads import Heads, SelectedHeads, safe, structure_sums
+from jax_models.training.gradient.heads import Heads, SelectedHeads, structure_sums
 from jax_models.training.gradient.losses import Counts, Errors, predict, weighted_loss
 from jax_models.training.settings import Settings
 from jax_models.training.teachers.teacher_labels import PreparedTeacherLabels, TeacherBatch, pack_teacher_labels
@@ -93,7 +94,7 @@ class Pretraining:
         """Energies of all teachers (eV/atom), forces and virials (eV/atom) of the drawn ones."""
         teacher_batch, batch = selected.teacher_batch, selected.teacher_batch.batch
         n_structures = len(selected.teacher)
-        outputs = model.outputs(safe(batch.neighborhood))
+        outputs = model.outputs(safe_padding(batch.neighborhood))
         energies = structure_sums(outputs, batch.structure, n_structures)
         choice = jnp.append(selected.teacher, 0)[batch.structure]
         per_atom = 1.0 / batch.n_atoms

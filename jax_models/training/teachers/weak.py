@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jax_models.derivatives import safe_padding
 from jax_models.neighborhood import bucket
 from jax_models.training.data.batches import Shape, packs
-from jax_models.training.gradient.heads import Heads, safe, structure_sums
+from jax_models.training.gradient.heads import Heads, structure_sums
 from jax_models.training.gradient.losses import Counts, Errors, predict, predict_energies
 from jax_models.training.gradient.metrics import count
 from jax_models.training.gradient.trainer import Supervised
@@ -201,7 +202,7 @@ class WeakSupervision:
         return WeakBatch(teacher_batch, choice, certain, np.float32(weight))
 
     def _logits(self, model: Heads, neighborhood, structure, number: int) -> Float[Array, "C K1"]:
-        per_atom = model.outputs(safe(neighborhood))[:, 1:]
+        per_atom = model.outputs(safe_padding(neighborhood))[:, 1:]
         if self.by_atom:
             return per_atom
         ones = structure_sums(jnp.ones(len(per_atom)), structure, number)
