@@ -14,9 +14,9 @@ from training_data import TINY, emt_structures
 
 from jax_models import ConfigError, Potential, TrainingError
 from jax_models.models import build
-from jax_models.training import trainer
 from jax_models.training.data.batches import common_shape, pack, packs, prepare, shuffled_batches
 from jax_models.training.data.structures import Structure, natural_cutoff, reference_energies, split
+from jax_models.training.gradient import trainer
 from jax_models.training.gradient.losses import Counts, errors, predict, weighted_loss
 from jax_models.training.gradient.optimizer import soap
 from jax_models.training.gradient.trainer import train
