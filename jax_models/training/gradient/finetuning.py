@@ -77,7 +77,10 @@ def grown(potential: Potential, elements: Sequence[str], seed: int = 0) -> eqx.M
     sizes = len(potential.elements), len(elements)
     added = ", ".join(elements[sizes[0] :])
     try:
-        filled = jax.tree.map(lambda a, b: _filled(a, b, *sizes) if eqx.is_array(a) else b, old, new)
+        # Leaf by leaf: what is not an array, such as a prior's elements, is that of the larger model.
+        leaves, structure = jax.tree.flatten(new)
+        pairs = zip(jax.tree.leaves(old), leaves, strict=True)
+        filled = jax.tree.unflatten(structure, [_filled(a, b, *sizes) if eqx.is_array(a) else b for a, b in pairs])
         change = _change(
             potential,
             dataclasses.replace(
