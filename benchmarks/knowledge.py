@@ -45,7 +45,7 @@ class Element:
 
     def __init__(self, element: str, data: Path, folder: Path):
         from jaxff.io import Labels, read_structures
-        from jaxff.knowledge.labelled_files import names_of, read_all_taught
+        from jaxff.knowledge.teacher_label_files import read_teacher_files, teacher_names
 
         labelled, test = folder / f"{element}_train.xyz", folder / f"{element}_test.xyz"
         for part, out in (("train", labelled), ("test", test)):
@@ -60,10 +60,10 @@ class Element:
                 ]
                 subprocess.run([sys.executable, "-m", "jaxff.cli.app", *map(str, command)], check=True)
         self.element = element
-        self.opinions, self.structures = read_all_taught([labelled], Labels())
-        self.test_opinions, _ = read_all_taught([test], Labels())
+        self.opinions, self.structures = read_teacher_files([labelled], Labels())
+        self.test_opinions, _ = read_teacher_files([test], Labels())
         self.test = read_structures(test)
-        self.names = names_of(self.opinions)
+        self.names = teacher_names(self.opinions)
 
     def stripped(self, labels: int | None, seed: int) -> list[int]:
         """The training frames that lose their DFT labels; more labels keep the frames that fewer do."""
@@ -72,7 +72,7 @@ class Element:
 
     def parts(self, labels: int | None, mode: str, seed: int) -> tuple[list, list]:
         """Labelled and unlabelled structures; the same few for every strategy and mode."""
-        from jaxff.knowledge.labelled_files import taught_of
+        from jaxff.knowledge.teacher_label_files import teacher_labels_of
 
         stripped = set(self.stripped(labels, seed))
         parts: tuple[list, list] = [], []
@@ -80,7 +80,9 @@ class Element:
             bare = {} if mode == "forces" else {"forces": None, "virial": None}
             if number in stripped:
                 bare = {"energy": np.nan, "forces": None, "virial": None}
-            parts[number in stripped].append(taught_of(said, dataclasses.replace(structure, **bare), self.names))
+            parts[number in stripped].append(
+                teacher_labels_of(said, dataclasses.replace(structure, **bare), self.names)
+            )
         return parts
 
     def errors(self, potential: Any) -> dict[str, float]:
@@ -110,7 +112,7 @@ def train_one(
     from jax_models.training.gradient.trainer import train
     from jax_models.training.settings import Settings
     from jax_models.training.teachers.knowledge_settings import Knowledge
-    from jax_models.training.teachers.strategies import train_with_knowledge
+    from jax_models.training.teachers.teacher_training import train_with_knowledge
 
     labelled, unlabelled = element.parts(labels, mode, seed)
     # Weak supervision is one training where transfer is two: it gets the neighbours of both.

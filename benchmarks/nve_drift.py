@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxff.demo.crystals import silicon
 from jaxff.demo.dynamics import hot_crystal
-from jaxff.demo.structures import silicon
 
 EQUILIBRATION = 1000
 SCRIPT = """\

@@ -68,7 +68,7 @@ def folder(tmp_path_factory):
         folder / "si.jaxff"
     )
     bulk("Si", a=5.5, cubic=True).write(folder / "si.cif")
-    from jaxff.demo.structures import vacancy_hop
+    from jaxff.demo.crystals import vacancy_hop
 
     for atoms, name in zip(vacancy_hop(), ("initial.xyz", "final.vasp"), strict=True):
         atoms.write(folder / name)

@@ -23,8 +23,8 @@ from jax_models.training.gradient.trainer import train
 from jax_models.training.settings import Settings
 from jax_models.training.teachers.alignment import aligned_factor, aligned_references
 from jax_models.training.teachers.knowledge_settings import Knowledge
-from jax_models.training.teachers.strategies import train_with_knowledge
 from jax_models.training.teachers.teacher_labels import TeacherLabels, aligned, energy_errors, ranking
+from jax_models.training.teachers.teacher_training import train_with_knowledge
 from jax_models.training.teachers.weak import TUKEY, robust_mean
 
 CUTOFF = 4.2

@@ -52,7 +52,7 @@ def test_barrier(folder):
     climb."""
     from ase.io import write
 
-    from jaxff.demo.structures import vacancy_hop
+    from jaxff.demo.crystals import vacancy_hop
 
     for name, end in zip(("initial", "final"), vacancy_hop(), strict=True):
         write(folder / f"{name}.xyz", end)

@@ -13,7 +13,7 @@ from ase.io import read, write
 
 from jax_models.errors import JaxffError
 from jaxff.cli.app import app
-from jaxff.knowledge.structures import Recipe, make_structures
+from jaxff.knowledge.structure_families import Recipe, make_structures
 
 
 @pytest.fixture

@@ -46,7 +46,9 @@ def read_structures(path: str | os.PathLike, labels: Labels | None = None) -> li
     return [structure_of(atoms, f"{path}, frame {n}", labels) for n, atoms in enumerate(read_frames(path))]
 
 
-def read_taught(path: str | os.PathLike, labels: Labels | None = None) -> tuple[list[dict[str, Any]], list[Structure]]:
+def read_teacher_frames(
+    path: str | os.PathLike, labels: Labels | None = None
+) -> tuple[list[dict[str, Any]], list[Structure]]:
     """The frames of ``path``, with or without labels of their own, and what teachers say of each.
 
     Returns:
@@ -61,7 +63,7 @@ def read_taught(path: str | os.PathLike, labels: Labels | None = None) -> tuple[
     teachers, structures = [], []
     for number, atoms in enumerate(read_frames(path)):
         name = f"{path}, frame {number}"
-        teachers.append(_opinions(atoms, name))
+        teachers.append(_teacher_answers(atoms, name))
         energy = label_of(atoms, labels.energy_key)
         if energy is None and teachers[-1]:
             atoms = atoms.copy()
@@ -72,7 +74,7 @@ def read_taught(path: str | os.PathLike, labels: Labels | None = None) -> tuple[
     return teachers, structures
 
 
-def _opinions(atoms: Any, name: str) -> dict[str, Any]:
+def _teacher_answers(atoms: Any, name: str) -> dict[str, Any]:
     result = {}
     periodic = atoms.pbc.all()
     for key, energy in atoms.info.items():

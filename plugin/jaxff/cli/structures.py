@@ -45,7 +45,7 @@ def structures(
     from jaxff.cli.outputs import XYZ, Output, check_outputs
     from jaxff.io import read_frames
     from jaxff.knowledge.label_files import check_out, write_frames
-    from jaxff.knowledge.structures import ALL_FAMILIES, Recipe, crystal_of, make_structures
+    from jaxff.knowledge.structure_families import ALL_FAMILIES, Recipe, crystal_of, make_structures
     from jaxff.knowledge.teachers import read_teachers
 
     check_out(out)

@@ -20,9 +20,9 @@ from rich.console import Console
 
 from jax_models import JaxffError
 from jaxff.ase import JaxffCalculator
+from jaxff.demo.crystals import silicon, training_structures, vacancy_hop
 from jaxff.demo.dynamics import Trajectory, hot_crystal, read_lammps_log, run_in_ase, write_lammps_input
 from jaxff.demo.labels import label, stillinger_weber
-from jaxff.demo.structures import silicon, training_structures, vacancy_hop
 from jaxff.evaluation import Evaluation, evaluate, labels_of
 from jaxff.properties.barrier import Barrier, find_barrier
 from jaxff.properties.elastic import Elastic, elastic_constants

@@ -33,7 +33,7 @@ def selection_path(report: dict[str, Any]) -> Figure:
     return figure
 
 
-def chosen_features(selected: list[dict[str, Any]]) -> Figure:
+def selected_feature_counts(selected: list[dict[str, Any]]) -> Figure:
     """How many selected features have each order, scale, power, ...; weighted by how often random halves choose them
     too."""
     features = [record for record in selected if record["feature"] is not None]

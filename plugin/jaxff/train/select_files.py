@@ -13,7 +13,7 @@ from rich.table import Table
 from jax_models import Potential
 from jaxff.config import Config
 from jaxff.plots.figures import save
-from jaxff.plots.selected_features import chosen_features, selection_path
+from jaxff.plots.selected_features import selected_feature_counts, selection_path
 from jaxff.train.preparation import Preparation
 from jaxff.train.train_files import error_table, read_data, structure_bar, warn
 
@@ -61,7 +61,7 @@ def select_files(
     result.potential.save(out)
     write_atomically(f"{out}.selection.json", (json.dumps(report, indent=1) + "\n").encode())
     save(selection_path(report), f"{out}.selection.png")
-    save(chosen_features(report["selected"]), f"{out}.features.png")
+    save(selected_feature_counts(report["selected"]), f"{out}.features.png")
     console.print(_path_table(report))
     error = f"{report['nested']['error']:.4g} eV/atom (nested cross-validation)"
     console.print(f"error of the whole procedure on structures it never saw: {error}", highlight=False)

@@ -146,7 +146,7 @@ def _train_by_gradient(
     preparation: Preparation, start, provenance, console: Console, log: Path, checkpoint: Path
 ) -> tuple[Training, Figure]:
     from jax_models.training.gradient.trainer import train
-    from jax_models.training.teachers.strategies import train_with_knowledge
+    from jax_models.training.teachers.teacher_training import train_with_knowledge
 
     data, config = preparation.data, preparation.config
     if checkpoints(checkpoint.with_suffix("")):

@@ -13,7 +13,7 @@ from jax_models.training.data.structures import Structure, check, split
 from jax_models.training.settings import Settings
 from jaxff.config import Config
 from jaxff.io import Labels, check_asked, read_frames, read_structures
-from jaxff.knowledge.labelled_files import names_of, read_all_taught, taught_of
+from jaxff.knowledge.teacher_label_files import read_teacher_files, teacher_labels_of, teacher_names
 
 if TYPE_CHECKING:
     from jax_models.training.teachers.teacher_labels import TeacherLabels
@@ -71,11 +71,13 @@ def read_training_data(paths: Sequence[Path], validation: Sequence[Path], config
         data = TrainingData(structures, held_out or None, [*paths, *validation])
     else:
         more = [Path(path) for path in config.knowledge.unlabelled]
-        opinions, structures = read_all_taught([*paths, *more], labels)
-        names = names_of(opinions)
-        taught = [taught_of(said, s, names) for said, s in zip(opinions, structures, strict=True)]
+        opinions, structures = read_teacher_files([*paths, *more], labels)
+        names = teacher_names(opinions)
+        taught = [teacher_labels_of(said, s, names) for said, s in zip(opinions, structures, strict=True)]
         labelled, unlabelled = ([t for t in taught if t.labelled is wanted] for wanted in (True, False))
-        others = [taught_of(said, s, names) for said, s in zip(*read_all_taught(validation, labels), strict=True)]
+        others = [
+            teacher_labels_of(said, s, names) for said, s in zip(*read_teacher_files(validation, labels), strict=True)
+        ]
         bare = next((t.structure.name for t in others if not t.labelled), None)
         if bare is not None:
             raise DatasetError(f"{bare} has no energy: every validation frame needs one")
