@@ -68,6 +68,10 @@ class Prior(Protocol):
         """What the learned part of the model sees."""
         ...
 
+    def split(self, neighborhood: Neighborhood) -> tuple[Neighborhood, Float[Array, " N"]]:
+        """What the learned part of the model sees, and the energy of each centre (eV)."""
+        ...
+
 
 class ReferencePoints(Protocol):
     """Where environments are looked at from."""

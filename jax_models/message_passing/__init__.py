@@ -1,8 +1,10 @@
 """Learned representations: networks whose layers read the features of neighbouring atoms. One file each, one registry
 line below."""
 
+from typing import Any
+
 from jax_models.message_passing.mace import MACE
 from jax_models.message_passing.painn import PaiNN
 from jax_models.message_passing.schnet import SchNet
 
-MESSAGE_PASSING = {"mace": MACE, "painn": PaiNN, "schnet": SchNet}
+MESSAGE_PASSING: dict[str, Any] = {"mace": MACE, "painn": PaiNN, "schnet": SchNet}

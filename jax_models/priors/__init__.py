@@ -3,6 +3,8 @@
 A prior gives an energy for each centre, and says what the learned part sees of an environment (``lengthened``).
 """
 
+from typing import Any
+
 from jax_models.priors.zbl import ZBL
 
-PRIORS = {"zbl": ZBL}
+PRIORS: dict[str, Any] = {"zbl": ZBL}

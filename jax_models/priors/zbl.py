@@ -279,5 +279,5 @@ def _per_pair(table: Sequence[Sequence[float]], neighborhood: Neighborhood, dtyp
     )
 
 
-def _look_up(values: Sequence[float], species, dtype):
+def _look_up(values: Sequence[float] | np.ndarray, species, dtype):
     return sum((species == s) * jnp.asarray(value, dtype) for s, value in enumerate(values))

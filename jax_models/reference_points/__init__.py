@@ -8,8 +8,10 @@ of the Neighborhood are: "atoms", or "grid" for points that belong to no atom, w
 docs/descriptors.md has an example.
 """
 
+from typing import Any
+
 from jax_models.reference_points.atoms import Atoms
 from jax_models.reference_points.bonds import Bonds
 from jax_models.reference_points.grid import Grid
 
-REFERENCE_POINTS = {"atoms": Atoms, "bonds": Bonds, "grid": Grid}
+REFERENCE_POINTS: dict[str, Any] = {"atoms": Atoms, "bonds": Bonds, "grid": Grid}

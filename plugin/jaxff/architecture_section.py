@@ -56,7 +56,7 @@ OWN = ("cutoff", "name", "descriptor", "reference_points", "readout", "priors")
 """Keys of the section that are not settings of a message-passing architecture."""
 
 
-def _part(kind: str, where: str, given: Any, registry: Mapping[str, type], default: str | None = None) -> Any:
+def _part(kind: str, where: str, given: Any, registry: Mapping[str, Any], default: str | None = None) -> Any:
     """One entry, its name and settings checked; what is not a mapping is left to the type check."""
     if not isinstance(given, dict):
         return given

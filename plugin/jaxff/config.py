@@ -31,11 +31,12 @@ class DataConfig(BaseModel):
     """Under which names the labels stand in the files."""
 
     model_config = ConfigDict(extra="forbid")
-    energy_key: str = Field("energy", description="Total energy, eV.")
-    forces_key: str = Field("forces", description="Forces, eV/Å.")
-    stress_key: str = Field("stress", description="Stress, eV/Å^3, ASE's sign.")
+    energy_key: str = Field(default="energy", description="Total energy, eV.")
+    forces_key: str = Field(default="forces", description="Forces, eV/Å.")
+    stress_key: str = Field(default="stress", description="Stress, eV/Å^3, ASE's sign.")
     density_key: str = Field(
-        "energy_density", description="Energy density on a grid, eV/Å^3, [n1, n2, n3]; for reference_points grid."
+        default="energy_density",
+        description="Energy density on a grid, eV/Å^3, [n1, n2, n3]; for reference_points grid.",
     )
 
 
@@ -44,19 +45,22 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     cutoff: float | None = Field(
-        None,
+        default=None,
         gt=0,
         description="Å; neighbours at a smaller distance are seen. null: 5 to 6, by how dense the data are; "
         "learned messages: 5.",
     )
-    name: str | None = Field(None, description="A message-passing architecture; null: descriptor and readout.")
-    descriptor: dict[str, Any] | None = Field(None, description="Environment -> features: a name and its settings.")
-    reference_points: str | dict[str, Any] | None = Field(
-        None, description="Where environments are looked at from: a name, or a name and its settings; null: atoms."
+    name: str | None = Field(default=None, description="A message-passing architecture; null: descriptor and readout.")
+    descriptor: dict[str, Any] | None = Field(
+        default=None, description="Environment -> features: a name and its settings."
     )
-    readout: dict[str, Any] | None = Field(None, description="Features -> energy: a name and its settings.")
+    reference_points: str | dict[str, Any] | None = Field(
+        default=None,
+        description="Where environments are looked at from: a name, or a name and its settings; null: atoms.",
+    )
+    readout: dict[str, Any] | None = Field(default=None, description="Features -> energy: a name and its settings.")
     priors: list[dict[str, Any]] | None = Field(
-        None,
+        default=None,
         description="Physics added before learning: names and their settings. null: zbl below the distances of the "
         "data, where the model sees neighbours; []: none.",
     )
@@ -78,7 +82,7 @@ def _section(settings: type, name: str, doc: str, **more: Any) -> type[BaseModel
     """A dataclass of settings as a pydantic model: one list of settings, checked where it is used and described
     here."""
     hints = get_type_hints(settings)
-    entries = {}
+    entries: dict[str, Any] = {}
     for item in dataclasses.fields(settings):
         choices = item.metadata["choices"]
         kind = hints[item.name]
@@ -93,8 +97,9 @@ def _section(settings: type, name: str, doc: str, **more: Any) -> type[BaseModel
     return create_model(name, __config__=ConfigDict(extra="forbid"), __doc__=doc, **more, **entries)
 
 
-TrainingConfig = _section(Settings, "TrainingConfig", "How the model is trained.")
-KnowledgeConfig = _section(
+# Any: a type checker cannot see the fields of classes that are made here.
+TrainingConfig: Any = _section(Settings, "TrainingConfig", "How the model is trained.")
+KnowledgeConfig: Any = _section(
     Knowledge,
     "KnowledgeConfig",
     "What is learned from teachers, whose labels `jaxff label` writes.",
@@ -181,8 +186,9 @@ def default_yaml() -> str:
     content["model"]["readout"] = {"name": "mlp", **READOUTS["mlp"].defaults}
     lines = []
     for name, section in Config.model_fields.items():
-        lines.append(f"{name}:  # {section.annotation.__doc__.splitlines()[0]}")
-        for key, item in section.annotation.model_fields.items():
+        kind: Any = section.annotation
+        lines.append(f"{name}:  # {kind.__doc__.splitlines()[0]}")
+        for key, item in kind.model_fields.items():
             value = _plain(content[name][key])
             lines += [
                 f"  # {item.description}",
@@ -262,11 +268,9 @@ def _explain(error: ValidationError) -> str:
     for problem in error.errors():
         where = ".".join(map(str, problem["loc"]))
         if problem["type"] == "extra_forbidden":
-            names = (
-                Config.model_fields
-                if len(problem["loc"]) == 1
-                else Config.model_fields[problem["loc"][0]].annotation.model_fields
-            )
+            top = len(problem["loc"]) == 1
+            section: Any = Config if top else Config.model_fields[str(problem["loc"][0])].annotation
+            names = section.model_fields
             problems.append(
                 f"there is no setting {where}; there are {', '.join(names)}{guess(problem['loc'][-1], names)}"
             )

@@ -7,7 +7,7 @@ import gzip
 import io
 import lzma
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from jax_models.errors import DatasetError
 from jax_models.training.data.structures import Structure
 from jaxff.spelling import guess
 
-OPENERS = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+OPENERS: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 CHARGES = ("charge", "total_charge", "net_charge")
 
 
@@ -111,7 +111,11 @@ def read_frames(path: str | os.PathLike) -> list[Any]:
     try:
         # ASE seeks in what it reads; in a compressed file each seek unpacks it from the start.
         text = _unpacked(Path(path))
-        frames = ase.io.read(path, ":") if text is None else ase.io.read(io.StringIO(text), ":", format="extxyz")
+        frames: Any
+        if text is None:
+            frames = ase.io.read(os.fspath(path), ":")
+        else:
+            frames = ase.io.read(io.StringIO(text), ":", format="extxyz")
     except FileNotFoundError:
         raise DatasetError(f"there is no file {path}") from None
     except Exception as error:  # each of ASE's formats, and each decompressor, raises its own types

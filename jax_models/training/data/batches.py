@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from jax_models.errors import DatasetError, StructureError
 from jax_models.neighborhood import Neighborhood, bucket, dense_neighbors, neighbor_pairs, pair_vectors
@@ -25,20 +25,20 @@ atoms. After 200 epochs the isolated atoms are met all the same, to 1 meV."""
 
 class Batch(NamedTuple):
     """Some structures (a JAX pytree): A atoms of up to B structures. Padding belongs to structure B, or has weight
-    0."""
+    0. The fields are NumPy arrays where structures are packed, and JAX arrays where errors are computed."""
 
     neighborhood: Neighborhood
-    reverse: Int[Array, "A K"]
+    reverse: Int[Any, "A K"]
     """Flat index of the entry (j, i) of each entry (i, j): forces are then a gather, not a scatter."""
-    structure: Int[Array, " A"]
-    forces: Float[Array, "A 3"]
-    force_weight: Float[Array, " A"]
-    energy: Float[Array, " B"]
+    structure: Int[Any, " A"]
+    forces: Float[Any, "A 3"]
+    force_weight: Float[Any, " A"]
+    energy: Float[Any, " B"]
     """Less the reference energies."""
-    energy_weight: Float[Array, " B"]
-    virial: Float[Array, "B 3 3"]
-    virial_weight: Float[Array, " B"]
-    n_atoms: Float[Array, " B"]
+    energy_weight: Float[Any, " B"]
+    virial: Float[Any, "B 3 3"]
+    virial_weight: Float[Any, " B"]
+    n_atoms: Float[Any, " B"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class Prepared:
         """Whether this is one atom that sees no other."""
         return len(self) == 1 and not self.mask.any()
 
-    def pack(self, members: Sequence[Prepared], shape: Shape) -> Batch:
+    def pack(self, members: Sequence[Any], shape: Shape) -> Any:
         """One batch of structures prepared alike, this among them."""
         return _pack(members, shape)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -30,22 +30,22 @@ class GridBatch(NamedTuple):
     """As `Batch`, with R points instead of atoms for rows (a JAX pytree)."""
 
     neighborhood: Neighborhood
-    entries: Int[Array, "A M"]
+    entries: Int[Any, "A M"]
     """Flat indices of the entries (point, neighbour) that are each atom; R x K, one past the last, where there are no
     more."""
-    structure: Int[Array, " R"]
-    forces: Float[Array, "A 3"]
-    force_weight: Float[Array, " A"]
-    energy: Float[Array, " B"]
-    energy_weight: Float[Array, " B"]
-    virial: Float[Array, "B 3 3"]
-    virial_weight: Float[Array, " B"]
-    n_atoms: Float[Array, " B"]
-    volume: Float[Array, " R"]
+    structure: Int[Any, " R"]
+    forces: Float[Any, "A 3"]
+    force_weight: Float[Any, " A"]
+    energy: Float[Any, " B"]
+    energy_weight: Float[Any, " B"]
+    virial: Float[Any, "B 3 3"]
+    virial_weight: Float[Any, " B"]
+    n_atoms: Float[Any, " B"]
+    volume: Float[Any, " R"]
     """Of a grid cell, Å^3."""
-    density: Float[Array, " R"]
+    density: Float[Any, " R"]
     """eV/Å^3"""
-    density_weight: Float[Array, " R"]
+    density_weight: Float[Any, " R"]
     """Å^3/atom of the structure where there is a label, else 0: the error counts as if it were the same everywhere."""
 
 

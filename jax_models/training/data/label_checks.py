@@ -137,7 +137,7 @@ def energy_outliers(structures: Sequence[Structure]) -> Iterator[Suspicion]:
         yield Suspicion(
             f"{apart.sum()} frames have an energy per atom more than {SMALLEST_GAP} eV from that of all others of "
             "their kind: a calculation that did not converge, another unit, or other settings of the reference method",
-            _names([structures[n] for n in np.flatnonzero(apart)]),
+            _names([structures[n] for n in np.flatnonzero(apart).tolist()]),
         )
 
 
@@ -158,12 +158,12 @@ def _apart(values: Float[np.ndarray, " N"]) -> np.ndarray:
 
 def force_outliers(structures: Sequence[Structure]) -> Iterator[Suspicion]:
     """Forces far above those of the other frames."""
-    labelled = [s for s in structures if s.forces is not None and len(s) > 1]
+    labelled = [(s, s.forces) for s in structures if s.forces is not None and len(s) > 1]
     if not labelled:
         return
-    largest = np.array([np.linalg.norm(s.forces, axis=1).max() for s in labelled])
+    largest = np.array([np.linalg.norm(forces, axis=1).max() for _, forces in labelled])
     limit = max(25 * np.median(largest), 50.0)
-    wrong = [s for s, f in zip(labelled, largest, strict=True) if f > limit]
+    wrong = [s for (s, _), f in zip(labelled, largest, strict=True) if f > limit]
     if wrong and len(wrong) < 0.5 * len(labelled):
         yield Suspicion(
             f"{len(wrong)} frames have a force of up to {largest.max():.3g} eV/Å, where {np.median(largest):.2g} is "
@@ -234,7 +234,7 @@ def _stress_suspect(structures: Sequence[Structure], _: bool) -> str | None:
     labelled = [s for s in structures if s.virial is not None and abs(np.linalg.det(s.cell)) > 1e-8]
     if not labelled:
         return None
-    largest = np.array([np.abs(s.virial).max() / abs(np.linalg.det(s.cell)) for s in labelled])
+    largest = np.array([np.abs(s.virial).max() / abs(np.linalg.det(s.cell)) for s in labelled if s.virial is not None])
     size = float(np.median(largest))
     slope, sure = _slope([(s.strain_work, s.energy - s.work) for s in _steps(labelled, strained=True)])
     sign = np.sign(slope) if sure else _bulk_modulus_sign(labelled)
@@ -329,6 +329,8 @@ def _stiffness(structures: Sequence[Structure]) -> tuple[float, float]:
     """
     lengths, pushes = defaultdict(list), defaultdict(list)
     for s in structures[:: max(1, len(structures) // BONDS_OF)]:
+        if s.forces is None:
+            continue
         i, j, shifts = neighbor_pairs(s.positions, s.cell, s.periodic, 3.5)
         vectors = s.positions[j] - s.positions[i] + shifts @ s.cell
         r = np.linalg.norm(vectors, axis=1)
@@ -355,6 +357,8 @@ def _bulk_modulus_sign(structures: Sequence[Structure]) -> float:
     """-1 where tension falls as cells of one composition expand, 1 where it rises, 0 where that cannot be told."""
     kinds = defaultdict(list)
     for s in structures:
+        if s.virial is None:
+            continue
         volume = abs(np.linalg.det(s.cell))
         kinds[s.symbols].append((np.log(volume), np.trace(s.virial) / (3 * volume)))
     signs = []

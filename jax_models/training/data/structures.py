@@ -6,6 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -73,7 +74,7 @@ def check(structures: Sequence[Structure]) -> None:
         unknown = sorted(set(s.symbols) - set(ATOMIC_NUMBERS))
         if unknown:
             raise DatasetError(f"{s.name} has atoms of {', '.join(unknown)}, which is no chemical element")
-        arrays = {
+        arrays: dict[str, tuple[Any, tuple[int, ...]]] = {
             "positions": (s.positions, (n, 3)),
             "cell": (s.cell, (3, 3)),
             "energy": (s.energy, ()),

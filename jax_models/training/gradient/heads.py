@@ -24,11 +24,11 @@ class Heads(eqx.Module):
         3
     """
 
-    model: eqx.Module
+    model: Any
     heads: PyTree[Float[Array, "H *shape"]]
 
     @staticmethod
-    def of(model: eqx.Module, number: int) -> Heads:
+    def of(model: Any, number: int) -> Heads:
         """``number`` copies of ``model``'s own head.
 
         Raises:
@@ -47,7 +47,7 @@ class Heads(eqx.Module):
         """One of the heads."""
         return jax.tree.map(lambda leaf: leaf[index], self.heads)
 
-    def at(self, index: int) -> eqx.Module:
+    def at(self, index: int) -> Any:
         """The model with one of the heads."""
         return with_head(self.model, self.head(index))
 
@@ -68,7 +68,7 @@ class SelectedHeads(eqx.Module):
         return jnp.sum(outputs * jax.nn.one_hot(self.choice, outputs.shape[1], dtype=outputs.dtype), axis=1)
 
 
-def with_head(model: eqx.Module, head: PyTree[Array]) -> eqx.Module:
+def with_head(model: Any, head: PyTree[Array]) -> Any:
     """``model`` with ``head`` in place of its own."""
     return eqx.tree_at(lambda m: jax.tree.leaves(m.head()), model, jax.tree.leaves(head))
 

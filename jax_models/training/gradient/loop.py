@@ -39,12 +39,12 @@ class Objective(Protocol):
         """An epoch's batches, each with the part of the epoch that comes before it. All have the same shapes."""
 
     def loss(
-        self, model: eqx.Module, batch: Any, energy_weight: Float[Array, ""]
+        self, model: Any, batch: Any, energy_weight: Float[Array, ""]
     ) -> tuple[Float[Array, ""], Float[Array, " Q"]]:
         """A batch's share of the loss, times the batches in an epoch; and its sums of squared errors in energy, force,
         virial and, where there may be any, density."""
 
-    def validate(self, model: eqx.Module) -> dict[str, float]:
+    def validate(self, model: Any) -> dict[str, float]:
         """Errors as `metrics.measure` names them."""
 
 
@@ -93,7 +93,7 @@ class State(eqx.Module):
 
 
 def fit(
-    model: eqx.Module,
+    model: Any,
     objective: Objective,
     plan: Plan,
     *,
@@ -101,7 +101,7 @@ def fit(
     checkpoint: str | os.PathLike | None = None,
     identity: str = "",
     progress: Progress | None = None,
-) -> tuple[eqx.Module, list[Record]]:
+) -> tuple[Any, list[Record]]:
     """``model`` with the parameters of its best epoch, and one record an epoch.
 
     Args:
@@ -174,7 +174,8 @@ def _compiled(
 
 
 def _epoch(number: int, state: State, step, objective: Objective, plan: Plan) -> tuple[State, Record]:
-    squares = rate = weight = 0.0
+    squares: Any = 0.0
+    rate = weight = 0.0
     for part, batch in objective.batches(number):
         done = (number + part) / plan.epochs
         rate, weight = plan.learning_rate(done), plan.energy_weight(done)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -28,16 +27,17 @@ class Errors(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many numbers of each kind a data set has: what the sums over a batch are divided by."""
+    """How many numbers of each kind a data set has: what the sums over a batch are divided by. What is drawn anew for
+    each epoch counts as often as it is seen on average."""
 
-    energies: int
-    forces: int
-    virials: int
-    densities: int = 0
+    energies: float
+    forces: float
+    virials: float
+    densities: float = 0
 
 
 def predict(
-    model: eqx.Module, batch: Batch | GridBatch
+    model: Any, batch: Batch | GridBatch
 ) -> tuple[Float[Array, " B"], Float[Array, "A 3"], Float[Array, "B 3 3"]]:
     """Energies less references (eV), forces (eV/Å) and virials (eV) of a batch's structures."""
     rows, gradient = energies_and_gradient(model.energies, batch.neighborhood)
@@ -59,7 +59,7 @@ def _gathered(rows, gradient, batch):
     return member @ rows, forces, (member @ virials.reshape(-1, 9)).reshape(-1, 3, 3)
 
 
-def predict_energies(model: eqx.Module, batch: Batch) -> Float[Array, " B"]:
+def predict_energies(model: Any, batch: Batch) -> Float[Array, " B"]:
     """Energies less references (eV) alone: where no force is labelled, a fraction of the work."""
     per_atom = model.energies(safe_padding(batch.neighborhood))
     return (batch.structure == jnp.arange(len(batch.energy))[:, None]).astype(per_atom.dtype) @ per_atom
@@ -96,20 +96,19 @@ def _assemble_backward(residuals, cotangent):
 assemble_forces.defvjp(_assemble_forward, _assemble_backward)
 
 
-def errors(model: eqx.Module, batch: Batch | GridBatch, derivatives: bool = True) -> Errors:
+def errors(model: Any, batch: Batch | GridBatch, derivatives: bool = True) -> Errors:
     """Predicted less labelled; without ``derivatives``, of the energies of atom-centred models alone."""
     per_atom = 1.0 / batch.n_atoms
-    if not derivatives:
+    if not derivatives and isinstance(batch, Batch):
         left = (predict_energies(model, batch) - batch.energy) * per_atom * batch.energy_weight
         return Errors(left, jnp.zeros_like(batch.forces), jnp.zeros_like(batch.virial), jnp.zeros(0, left.dtype))
     rows, gradient = energies_and_gradient(model.energies, batch.neighborhood)
     energies, forces, virials = _gathered(rows, gradient, batch)
-    on_grid = isinstance(batch, GridBatch)
     return Errors(
         (energies - batch.energy) * per_atom * batch.energy_weight,
         (forces - batch.forces) * batch.force_weight[:, None],
         (virials - batch.virial) * (per_atom * batch.virial_weight)[:, None, None],
-        (rows - batch.density) * batch.density_weight if on_grid else jnp.zeros(0, rows.dtype),
+        (rows - batch.density) * batch.density_weight if isinstance(batch, GridBatch) else jnp.zeros(0, rows.dtype),
     )
 
 

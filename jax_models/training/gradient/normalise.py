@@ -19,7 +19,7 @@ hardly vary; scaled by that spread they would explode at a surface. Measured aga
 energy error of Cu falls from 0.53 to 0.38 meV/atom, of Li from 1.11 to 0.93."""
 
 
-def normalised(model: eqx.Module, batches: Sequence[Batch], smallest: tuple[float, float] = SMALLEST) -> eqx.Module:
+def normalised(model: Any, batches: Sequence[Batch], smallest: tuple[float, float] = SMALLEST) -> Any:
     """``model`` with ``feature_mean`` and ``feature_scale``, or ``energy_scale`` and ``neighbors_per_atom``, from the
     training atoms, whichever it has. The features of isolated atoms, all zero, do not count."""
     if hasattr(model, "energy_scale"):
@@ -53,7 +53,7 @@ def normalised(model: eqx.Module, batches: Sequence[Batch], smallest: tuple[floa
     return eqx.tree_at(lambda m: (m.feature_mean, m.feature_scale), model, new)
 
 
-def starting_at_mean_energy(model: eqx.Module, batches: Sequence[Batch]) -> eqx.Module:
+def starting_at_mean_energy(model: Any, batches: Sequence[Batch]) -> Any:
     """``model`` with the mean energy of the bound structures in its constant, where isolated atoms are the references.
 
     The energies left to learn are then near the atomisation energy, several eV an atom: fitting that constant would
@@ -69,7 +69,7 @@ def starting_at_mean_energy(model: eqx.Module, batches: Sequence[Batch]) -> eqx.
     return eqx.tree_at(place, model, jnp.full_like(place(model), mean))
 
 
-def _constant(model: eqx.Module) -> Callable[[eqx.Module], Any] | None:
+def _constant(model: Any) -> Callable[[Any], Any] | None:
     """Where a model keeps the energy that all atoms have alike."""
     if hasattr(model, "readout"):
         off_atoms = hasattr(getattr(model, "descriptor", None), "points")
@@ -83,7 +83,7 @@ def _bound(batch: Batch) -> np.ndarray:
     return ~np.append(isolated, True)[batch.structure]
 
 
-def _with_scales(model: eqx.Module, batches: Sequence[Batch]) -> eqx.Module:
+def _with_scales(model: Any, batches: Sequence[Batch]) -> Any:
     """Output in units of the forces' root mean square times 1 Å, as in MACE; without forces, of the energies per
     atom."""
     squares = sum(float((b.force_weight[:, None] * b.forces**2).sum()) for b in batches)

@@ -24,12 +24,12 @@ class MatrixState(NamedTuple):
 
     mean: Float[Array, "*batch I O"]
     square: Float[Array, "*batch I O"]
-    covariances: tuple[Array | None, Array | None]
-    bases: tuple[Array | None, Array | None]
+    covariances: tuple[Array | None, ...]
+    bases: tuple[Array | None, ...]
 
 
 class SoapState(NamedTuple):
-    count: Int[Array, ""]
+    count: Int[Array, ""]  # type: ignore[assignment]  # hides tuple.count, which nobody calls
     arrays: list[MatrixState]
 
 
@@ -55,7 +55,7 @@ def soap(b1: float = 0.95, b2: float = 0.95, every: int = 10, epsilon: float = 1
         results = [
             _direction(g, s, b1, b2, corrections, epsilon, refresh) for g, s in zip(leaves, state.arrays, strict=True)
         ]
-        return tree.unflatten([r[0] for r in results]), SoapState(count, [r[1] for r in results])
+        return jax.tree.unflatten(tree, [r[0] for r in results]), SoapState(count, [r[1] for r in results])
 
     return optax.GradientTransformation(init, update)
 
@@ -68,8 +68,9 @@ def _initial(parameter: Array) -> MatrixState:
         for side in (0, 1):
             size = parameter.shape[side - 2]
             if 1 < size <= LARGEST:
-                covariances[side] = jnp.zeros((*parameter.shape[:-2], size, size), parameter.dtype)
-                bases[side] = jnp.broadcast_to(jnp.eye(size, dtype=parameter.dtype), covariances[side].shape)
+                zero = jnp.zeros((*parameter.shape[:-2], size, size), parameter.dtype)
+                covariances[side] = zero
+                bases[side] = jnp.broadcast_to(jnp.eye(size, dtype=parameter.dtype), zero.shape)
     return MatrixState(zeros, zeros, tuple(covariances), tuple(bases))
 
 
@@ -84,12 +85,13 @@ def _direction(gradient, state: MatrixState, b1, b2, corrections, epsilon, refre
         for c, product in zip(state.covariances, products, strict=True)
     )
     bases = tuple(
-        None if c is None else _refreshed(refresh, c, q) for c, q in zip(covariances, state.bases, strict=True)
+        None if c is None or q is None else _refreshed(refresh, c, q)
+        for c, q in zip(covariances, state.bases, strict=True)
     )
     return _rotate(step, state.bases, back=True), MatrixState(mean, square, covariances, bases)
 
 
-def _rotate(x: Array, bases: tuple[Array | None, Array | None], back: bool = False) -> Array:
+def _rotate(x: Array, bases: tuple[Array | None, ...], back: bool = False) -> Array:
     left, right = bases
     if left is not None:
         x = (left if back else _t(left)) @ x

@@ -45,7 +45,8 @@ def row_weights(prepared: Sequence[Prepared], settings: Settings) -> tuple[float
     """The roots of what the gradient trainer's loss gives each squared error of an energy, a force, a virial."""
     counts = count(prepared)
     weights = settings.energy_weight, settings.force_weight, settings.stress_weight
-    return tuple(float(np.sqrt(weight / max(n, 1))) for weight, n in zip(weights, counts[:3], strict=True))
+    energy, force, virial = (float(np.sqrt(weight / max(n, 1))) for weight, n in zip(weights, counts[:3], strict=True))
+    return energy, force, virial
 
 
 def check_linear(model: eqx.Module) -> None:
@@ -63,12 +64,12 @@ def check_linear(model: eqx.Module) -> None:
         )
 
 
-def parameters_of(model: eqx.Module) -> Float[np.ndarray, " P"]:
+def parameters_of(model: Any) -> Float[np.ndarray, " P"]:
     """The readout's weights, element by element, then its biases."""
     return np.concatenate([np.ravel(model.readout.weights), np.ravel(model.readout.bias)]).astype(float)
 
 
-def with_parameters(model: eqx.Module, parameters: Float[Array, " P"]) -> eqx.Module:
+def with_parameters(model: Any, parameters: Float[Any, " P"]) -> Any:
     """``model`` with the readout that `parameters_of` would read ``parameters`` from."""
     shape = model.readout.weights.shape
     n = int(np.prod(shape))
@@ -103,7 +104,7 @@ def equations(model: eqx.Module, prepared: Sequence[Prepared], forces: bool, str
 def _of_structure(p: Prepared, number: int, atoms: slice, offset, columns, forces: bool, stress: bool) -> Equations:
     n_parameters = len(columns[0])
     matrix = [columns[0][:, number, None] / len(p)]
-    target = [[(p.energy - offset[0][number]) / len(p)]]
+    target: list[Any] = [[(p.energy - offset[0][number]) / len(p)]]
     n_forces = 0
     if forces and p.forces is not None:
         matrix.append(columns[1][:, atoms].reshape(n_parameters, -1))
@@ -149,11 +150,11 @@ def _differentiated(
     return run
 
 
-def _energies(model: eqx.Module, batch: Batch | GridBatch) -> list[Float[Array, "..."]]:
+def _energies(model: Any, batch: Batch | GridBatch) -> list[Float[Array, "..."]]:
     return [_member(batch) @ (model.energies(safe_padding(batch.neighborhood)) * _volumes(batch))]
 
 
-def _predictions(model: eqx.Module, batch: Batch | GridBatch) -> list[Float[Array, "..."]]:
+def _predictions(model: Any, batch: Batch | GridBatch) -> list[Float[Array, "..."]]:
     """Energies [B], forces [A, 3] and virials [B, 3, 3]; forward differentiation goes through all of it."""
 
     nb = batch.neighborhood
@@ -179,7 +180,7 @@ def _member(batch: Batch | GridBatch) -> Float[Array, "B A"]:
     return (batch.structure == jnp.arange(len(batch.energy))[:, None]).astype(batch.neighborhood.vectors.dtype)
 
 
-def feature_names(model: eqx.Module) -> list[dict[str, Any]]:
+def feature_names(model: Any) -> list[dict[str, Any]]:
     """What the descriptor says of each feature; nothing where it says nothing."""
     descriptor = getattr(model.descriptor, "inner", model.descriptor)
     return getattr(descriptor, "feature_names", None) or [{} for _ in range(model.readout.weights.shape[1])]

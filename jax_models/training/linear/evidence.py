@@ -95,7 +95,7 @@ def most_probable(rows: Float[np.ndarray, "R P+1"], n_rows: int, names: Sequence
         True
     """
     features = np.array([name.get("feature", 0) is not None for name in names])
-    if not all("n" in names[i] and "body_order" in names[i] for i in np.flatnonzero(features)):
+    if not all("n" in names[i] and "body_order" in names[i] for i in np.flatnonzero(features).tolist()):
         raise ConfigError(
             "training.prior is smooth, but the descriptor does not name its radial orders: use power_spectrum, "
             "or prior=ridge"
@@ -103,9 +103,10 @@ def most_probable(rows: Float[np.ndarray, "R P+1"], n_rows: int, names: Sequence
     # Biases first: the triangle then holds what is left without them.
     order = np.argsort(features, kind="stable")
     n_biases = int(np.sum(~features))
-    factor = np.linalg.qr(rows[:, np.append(order, -1)], mode="r")
+    # NumPy declares a pair of arrays, whatever the mode.
+    factor: Any = np.linalg.qr(rows[:, np.append(order, -1)], mode="r")
     head, data = factor[:n_biases], factor[n_biases:, n_biases:]
-    kinds = [names[i] for i in order[n_biases:]]
+    kinds = [names[i] for i in order[n_biases:].tolist()]
     orders = np.array([1.0 + sum(name["n"]) + max(name["l"]) for name in kinds])
     triplet = np.array([name["body_order"] > 2 for name in kinds])
     settings, logs, path, ends = [], [], [], []

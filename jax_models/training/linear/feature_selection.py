@@ -155,9 +155,9 @@ def select(
     order_of = ordering(method, seed)
     if len(parts) < 2:
         raise ConfigError(f"features are selected on structures that are left out in turn: {len(parts)} is too few")
-    kept = np.array(kept, int)
+    biases = np.array(kept, int)
     folds = folds_of(kinds, min(FOLDS, len(parts)))
-    sizes = sizes_up_to(min(most, parts[0].shape[1] - 1), len(kept))
+    sizes = sizes_up_to(min(most, parts[0].shape[1] - 1), len(biases))
     n_folds = int(folds.max()) + 1
     found = np.full((n_folds, len(sizes), len(TRIED)), np.inf)
     counts = np.zeros(n_folds)
@@ -165,14 +165,14 @@ def select(
         train = [p for p, f in zip(parts, folds, strict=True) if f != fold]
         held_out = np.concatenate([p for p, f in zip(parts, folds, strict=True) if f == fold])
         counts[fold] = len(held_out)
-        found[fold] = errors_along(train, held_out, order_of, kept, sizes)
+        found[fold] = errors_along(train, held_out, order_of, biases, sizes)
     with np.errstate(invalid="ignore"):
         mean = np.sqrt(found.sum(axis=0))
         spread = np.sqrt(found * counts.sum() / counts[:, None, None]).std(axis=0) / np.sqrt(n_folds)
     complete = triangle(parts, parts[0].shape[1])
-    order = order_of(parts, kept, int(sizes[-1]))
+    order = order_of(parts, biases, int(sizes[-1]))
     best_strength = mean.argmin(axis=1)
-    path = []
+    path: list[dict[str, Any]] = []
     for number, size in enumerate(sizes[sizes <= len(order)]):
         s = best_strength[number]
         fitted = fit(complete, order[:size], TRIED[s])
@@ -211,7 +211,7 @@ def nested_error(
     for fold in range(int(outer.max()) + 1):
         inner = [n for n, f in enumerate(outer) if f != fold]
         chosen = select([parts[n] for n in inner], [kinds[n] for n in inner], kept, seed=seed, **options)
-        held_out = np.concatenate([parts[n] for n in np.flatnonzero(outer == fold)])
+        held_out = np.concatenate([parts[n] for n in np.flatnonzero(outer == fold).tolist()])
         squares.append(loss(held_out, chosen.parameters))
         sizes.append(chosen.size)
         counts.append(len(held_out))

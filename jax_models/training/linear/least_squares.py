@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -37,7 +38,10 @@ def triangle(blocks: Iterable[Float[np.ndarray, "R Q"]], n_columns: int) -> Floa
 
 def _reduced(factor: np.ndarray, blocks: Sequence[np.ndarray]) -> np.ndarray:
     stacked = np.concatenate([factor, *blocks])
-    return stacked if len(stacked) <= stacked.shape[1] else np.linalg.qr(stacked, mode="r")
+    if len(stacked) <= stacked.shape[1]:
+        return stacked
+    reduced: Any = np.linalg.qr(stacked, mode="r")  # NumPy declares a pair of arrays, whatever the mode
+    return reduced
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +108,7 @@ def folds_of(kinds: Sequence[tuple[str, float]], n_folds: int) -> np.ndarray:
 
 def cross_validated(
     parts: Sequence[Float[np.ndarray, "T P+1"]],
-    strengths: Sequence[float] = STRENGTHS,
+    strengths: Sequence[float] | Float[np.ndarray, " L"] = STRENGTHS,
     scale: Float[np.ndarray, " P"] | None = None,
 ) -> Validated:
     """Fit to all ``parts``, with the strength that predicts each part best from the others.

@@ -41,7 +41,7 @@ class Problem:
     """The linear equations of a data set. ``weights`` are those of the rows of energies, forces and virials."""
 
     structures: list[Structure]
-    model: eqx.Module
+    model: Any
     architecture: dict[str, Any]
     contract: Contract
     references: Float[np.ndarray, " S"]
@@ -49,7 +49,7 @@ class Problem:
     weights: tuple[float, float, float]
     equations: Callable[[], Iterable[Equations]]
     """Each structure's, in order; made anew at each call where they are too many to keep."""
-    metrics: Callable[[eqx.Module, Sequence[Structure] | None], dict[str, float]]
+    metrics: Callable[[Any, Sequence[Structure] | None], dict[str, float]]
     """Errors of a model on structures; None: on those of the problem."""
 
     @property

@@ -83,7 +83,7 @@ def select_features(
         progress and progress(number + 1, len(problem.structures))
     kinds = problem.kinds
     kept = problem.bias_indices
-    options = {"method": method, "most": most}
+    options: dict[str, Any] = {"method": method, "most": most}
     selection = select(parts, kinds, kept, seed=settings.seed, **options)
     solutions = [selection.parameters]
     if members > 1:

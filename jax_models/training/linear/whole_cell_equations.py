@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -26,7 +27,7 @@ varies is not blown up."""
 class PreparedCell:
     """A structure as a whole-cell model sees it, and the labels left for the model to learn."""
 
-    arguments: tuple[np.ndarray, ...]
+    arguments: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
     """Positions, cell, species and mask, padded."""
     grid: tuple[int, int, int]
     n_atoms: int
@@ -39,7 +40,7 @@ class PreparedCell:
 
 
 def prepare_cell(
-    structure: Structure, model: eqx.Module, elements: Sequence[str], references: Float[np.ndarray, " S"]
+    structure: Structure, model: Any, elements: Sequence[str], references: Float[np.ndarray, " S"]
 ) -> PreparedCell:
     """Padded arrays in double precision, and the grid.
 
@@ -62,7 +63,8 @@ def cell_equations(
     for p in prepared:
         with jax.enable_x64(True):
             values = np.append(np.asarray(_features(model, *p.arguments, p.grid)), 1.0)
-            matrix, target, n_forces = [values[None]], [[p.energy / len(p)]], 0
+            matrix, n_forces = [values[None]], 0
+            target: list[Any] = [[p.energy / len(p)]]
             if forces and p.forces is not None:
                 # One forward derivative a coordinate gives that of all features; backwards it would be one a feature.
                 changes = _along(model, *p.arguments, _moves(p), np.zeros((3 * len(p), 3, 3)), p.grid)

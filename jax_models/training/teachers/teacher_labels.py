@@ -6,11 +6,12 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from jax_models.errors import DatasetError
 from jax_models.training.data.batches import Batch, Prepared, Shape, pack, prepare
 from jax_models.training.data.structures import Structure
 from jax_models.training.teachers.alignment import aligned_error, aligned_factor, aligned_references
@@ -123,7 +124,15 @@ def energy_errors(teacher_labels: Sequence[TeacherLabels]) -> Float[np.ndarray, 
 
 
 def force_errors(t: TeacherLabels) -> Float[np.ndarray, "N K"]:
-    """Length of each atom's force error, eV/Å; infinite where a teacher says nothing."""
+    """Length of each atom's force error, eV/Å; infinite where a teacher says nothing.
+
+    Raises:
+        DatasetError: the structure has no forces of its own.
+    """
+    if t.structure.forces is None:
+        raise DatasetError(
+            f"{t.structure.name} has no forces that those of its teachers could be compared with; label it with forces"
+        )
     found = np.linalg.norm(t.forces - t.structure.forces[:, None], axis=-1)
     return np.where(np.isfinite(found), found, np.inf)
 
@@ -144,13 +153,13 @@ class TeacherBatch(NamedTuple):
     """A `Batch` (whose own labels are DFT's), and K teachers' labels of it, zero where there is none."""
 
     batch: Batch
-    energy: Float[Array, "B K"]
+    energy: Float[Any, "B K"]
     """Less the reference energies."""
-    energy_weight: Float[Array, "B K"]
-    forces: Float[Array, "A K 3"]
-    force_weight: Float[Array, "A K"]
-    virial: Float[Array, "B K 3 3"]
-    virial_weight: Float[Array, "B K"]
+    energy_weight: Float[Any, "B K"]
+    forces: Float[Any, "A K 3"]
+    force_weight: Float[Any, "A K"]
+    virial: Float[Any, "B K 3 3"]
+    virial_weight: Float[Any, "B K"]
 
 
 @dataclass(frozen=True, eq=False)

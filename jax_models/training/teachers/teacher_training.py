@@ -124,7 +124,7 @@ def train_with_knowledge(
         checkpoint,
         progress,
     )
-    origin = {"strategy": knowledge.strategy, "settings": knowledge.to_dict(), "teachers": standing}
+    origin: dict[str, Any] = {"strategy": knowledge.strategy, "settings": knowledge.to_dict(), "teachers": standing}
     if knowledge.strategy == "delta":
         return _delta(case, origin, provenance or {})
     if not unlabelled and knowledge.weak:
@@ -210,9 +210,8 @@ class Case:
 
     def files(self, stage: str) -> dict[str, Any]:
         """Checkpoint and progress of one stage."""
-        told = (
-            None if self.progress is None else lambda record, epochs: self.progress({"stage": stage, **record}, epochs)
-        )
+        progress = self.progress
+        told = None if progress is None else lambda record, epochs: progress({"stage": stage, **record}, epochs)
         return {"checkpoint": None if self.checkpoint is None else f"{self.checkpoint}.{stage}", "progress": told}
 
     def identity(self, preparation: PreparedTraining, stage: str) -> str:
@@ -257,7 +256,7 @@ def _pretrained(case: Case, preparation: PreparedTraining, origin: dict[str, Any
     }
     if case.knowledge.head == "best":
         return dataclasses.replace(preparation, model=best.at(0))
-    fresh = build(preparation.architecture, preparation.data.elements, preparation.cutoff, settings.seed + 1)
+    fresh: Any = build(preparation.architecture, preparation.data.elements, preparation.cutoff, settings.seed + 1)
     return dataclasses.replace(
         preparation, model=eqx.tree_at(lambda m: jax.tree.leaves(m.head()), best.at(0), jax.tree.leaves(fresh.head()))
     )
@@ -289,11 +288,11 @@ def _weak(case: Case, preparation: PreparedTraining, origin: dict[str, Any]) -> 
     if len(weights) > 1 and preparation.data.validation:
         found = {weight: _weak_run(case, preparation, weight, f"weight-{weight:g}") for weight in weights}
         losses = {weight: _validation_loss(training) for weight, (training, _) in found.items()}
-        chosen = min(losses, key=losses.get)
+        chosen = min(losses, key=losses.__getitem__)
         training, choices = found[chosen]
     else:
         losses = _cross_validated(case, preparation) if len(weights) > 1 else dict.fromkeys(weights, 0.0)
-        chosen = min(losses, key=losses.get)
+        chosen = min(losses, key=losses.__getitem__)
         training, choices = _weak_run(case, preparation, chosen, "training")
     if len(weights) > 1:
         origin["validation_loss"] = {f"{weight:g}": loss for weight, loss in losses.items()}
@@ -401,9 +400,8 @@ def _delta(case: Case, origin: dict[str, Any], provenance: dict[str, Any]) -> Tr
     if name not in case.names:
         raise ConfigError(f"knowledge.teacher is {name!r}; the data have {', '.join(case.names)}")
     k = case.names.index(name)
-    structures, held_out = (
-        None if part is None else [_less(t, k, name) for t in part] for part in (case.labelled, case.validation)
-    )
+    structures = [_less(t, k, name) for t in case.labelled]
+    held_out = None if case.validation is None else [_less(t, k, name) for t in case.validation]
     provenance = {**provenance, "knowledge": origin, "delta": {"teacher": name}}
     return train(
         structures,
@@ -420,7 +418,7 @@ def _delta(case: Case, origin: dict[str, Any], provenance: dict[str, Any]) -> Tr
 def _standing(labelled: Sequence[TeacherLabels], names: Sequence[str]) -> dict[str, dict[str, float]]:
     """How far each teacher is from DFT, aligned: median and root mean square, meV/atom."""
     errors = 1e3 * energy_errors(labelled)
-    result = {}
+    result: dict[str, dict[str, float]] = {}
     for name, column in zip(names, errors.T, strict=True):
         finite = column[np.isfinite(column)]
         result[name] = {"labels": len(finite)}

@@ -8,12 +8,12 @@ its teachers at every visit, and the forces of one of them, drawn anew each time
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Int
 
 from jax_models.derivatives import safe_padding
 from jax_models.training.data.batches import Shape, packs
@@ -27,7 +27,7 @@ class PretrainingBatch(NamedTuple):
     """A batch, and the teacher whose forces each structure shows."""
 
     teacher_batch: TeacherBatch
-    teacher: Int[Array, " B"]
+    teacher: Int[Any, " B"]
 
 
 class Pretraining:

@@ -9,7 +9,7 @@ structure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,10 +43,10 @@ class WeakBatch(NamedTuple):
     them)."""
 
     teacher_batch: TeacherBatch
-    choice: Int[Array, " C"]
+    choice: Int[Any, " C"]
     """Of each structure, or of each atom."""
-    choice_weight: Float[Array, " C"]
-    weak_weight: Float[Array, ""]
+    choice_weight: Float[Any, " C"]
+    weak_weight: Float[Any, ""]
     """Of the teachers' labels."""
 
 
@@ -75,7 +75,7 @@ class WeakSupervision:
         self.settings, self.weight, self.epochs, self.knowledge = supervised.settings, weight, epochs, knowledge
         self.by_atom = knowledge.choice == "environment"
         atoms = [
-            max(self.settings.batch_structures * np.mean(sizes), max(sizes))
+            max(self.settings.batch_structures * float(np.mean(sizes)), max(sizes))
             for sizes in (self._sizes(labelled), self._sizes(unlabelled))
         ]
         self.parts = [Shape(int(np.ceil(a)), 0, self.settings.batch_structures) for a in atoms]

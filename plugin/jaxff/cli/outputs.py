@@ -12,10 +12,11 @@ import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jax_models.errors import ConfigError, ModelFileError
 
-OPENERS = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+OPENERS: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 
 SIGNATURES = {
     "png": (b"\x89PNG",),
@@ -138,16 +139,15 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[Path | None] = ())
         ModelFileError: a directory is not there, or cannot be written to.
         ConfigError: an output is an input, another output, a directory, or a file of another kind.
     """
-    wanted = [output for output in outputs if output.path is not None]
+    wanted = [(output, output.path) for output in outputs if output.path is not None]
     given = [Path(path) for path in inputs if path is not None]
-    for number, output in enumerate(wanted):
-        path = output.path
+    for number, (output, path) in enumerate(wanted):
         if os.path.isdir(path):  # unlike `Path.is_dir`, it bears names that are too long
             raise ConfigError(f"{output.option} {path} is a directory; give the name of a file")
         read = next((other for other in given if _same(path, other)), None)
         if read is not None:
             raise ConfigError(f"{output.option} would write over {path}, which this command reads; give another name")
-        twice = next((other for other in wanted[:number] if _same(path, other.path)), None)
+        twice = next((other for other, place in wanted[:number] if _same(path, place)), None)
         if twice is not None:
             raise ConfigError(f"{twice.option} and {output.option} would both write {path}; give two names")
         _check_writable(path)

@@ -89,7 +89,8 @@ def read_lammps_log(log: Path, n_atoms: int) -> Trajectory:
     Raises:
         StructureError: there is no complete table in it.
     """
-    rows, inside = [], False
+    rows: list[list[float]] = []
+    inside = False
     for line in log.read_text().splitlines():
         fields = line.split()
         if fields[:1] == ["Step"]:

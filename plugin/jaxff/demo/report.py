@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import numpy as np
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from jax_models.model_file import write_atomically
@@ -26,7 +26,8 @@ def report(results: Results, console: Console) -> None:
     rows = comparison(data)
     write_atomically(folder / "summary.md", markdown(data, rows).encode())
     table = Table(title="One file, si.jaxff, beside the potential that made its data")
-    for title, side in zip(("", "jaxff", "Stillinger-Weber", "difference"), ("left", *3 * ("right",)), strict=True):
+    sides: tuple[JustifyMethod, ...] = "left", "right", "right", "right"
+    for title, side in zip(("", "jaxff", "Stillinger-Weber", "difference"), sides, strict=True):
         table.add_column(title, justify=side)
     for row in rows:
         table.add_row(*row)

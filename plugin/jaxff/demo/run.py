@@ -41,7 +41,7 @@ class Results:
     folder: Path
     n_training: int = 0
     n_training_atoms: int = 0
-    evaluation: Evaluation | None = None
+    evaluation: Evaluation = field(init=False)
     lattice: tuple[float, float] = (np.nan, np.nan)
     trajectories: dict[str, Trajectory] = field(default_factory=dict)
     elastic: dict[str, Elastic] = field(default_factory=dict)
@@ -95,7 +95,8 @@ def run_demo(folder: Path, console: Console, seed: int = 0) -> Results:
         )
     with steps.step("ase", "ASE: relaxing a strained crystal, then 1 ps of NVE at 300 K with 216 atoms."):
         crystals = [relaxed_crystal(calculator) for calculator in (model, reference)]
-        results.lattice = tuple(float(crystal.cell.lengths()[0]) for crystal in crystals)
+        of_model, of_reference = (float(crystal.cell.lengths()[0]) for crystal in crystals)
+        results.lattice = of_model, of_reference
         start = hot_crystal(silicon(3, results.lattice[0]), 300.0, seed)
         results.trajectories["ASE"] = run_in_ase(start, model)
         results.trajectories["Stillinger-Weber"] = run_in_ase(start, reference)

@@ -82,7 +82,7 @@ class Preparation:
             architecture, cutoff, settings, model = start.architecture, start.cutoff, config.settings(), start.model
             elements = (*start.elements, *(e for e in elements if e not in start.elements))
         on_grid = "grid" in str(architecture.get("reference_points"))
-        spacing = build(architecture, elements, cutoff).spacing if on_grid else 0.0
+        spacing = getattr(build(architecture, elements, cutoff), "spacing", 0.0) if on_grid else 0.0
         structures = [*data.structures, *(t.structure for t in data.unlabelled)]
         batch = settings.batch_structures if settings.method != "linear" else 1
         whole_cell = sees_whole_cell(architecture)

@@ -214,7 +214,6 @@ class _Watch:
         self.bar = Progress(*columns, console=console)
         self.path = log
         self.validated = validated
-        self.task = None
 
     def __enter__(self) -> _Watch:
         try:
