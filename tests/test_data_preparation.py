@@ -16,7 +16,8 @@ from training_data import emt_frames, emt_structures, labelled
 
 from jax_models import DatasetError, JaxffError, Potential
 from jax_models.training.data.duplicates import copies, equal_structures
-from jax_models.training.data.structures import natural_cutoff, reference_energies, split
+from jax_models.training.data.split import split
+from jax_models.training.data.structures import natural_cutoff, reference_energies
 from jax_models.training.gradient.trainer import train
 from jax_models.training.settings import Settings
 from jaxff.cli.app import app

@@ -15,7 +15,8 @@ from training_data import TINY, emt_structures
 from jax_models import ConfigError, Potential, TrainingError
 from jax_models.models import build
 from jax_models.training.data.batches import common_shape, pack, packs, prepare, shuffled_batches
-from jax_models.training.data.structures import Structure, natural_cutoff, reference_energies, split
+from jax_models.training.data.split import split
+from jax_models.training.data.structures import Structure, natural_cutoff, reference_energies
 from jax_models.training.gradient import trainer
 from jax_models.training.gradient.losses import Counts, errors, predict, weighted_loss
 from jax_models.training.gradient.optimizer import soap

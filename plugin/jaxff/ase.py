@@ -103,7 +103,7 @@ class JaxffCalculator(Calculator):
         contract = evaluator.potential.contract
         teacher = None
         if contract.teacher is not None and settings["teacher"] is not False:
-            from jaxff.knowledge.delta import teacher_calculator
+            from jaxff.knowledge.delta_teacher import teacher_calculator
 
             teacher = teacher_calculator(contract.teacher, given, settings["teacher"])
         self.system, self.potential, self._teacher, self._data = system, evaluator.potential, teacher, data

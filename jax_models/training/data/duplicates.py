@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from jax_models.neighborhood import complete_cell
-
-if TYPE_CHECKING:
-    from jax_models.training.data.structures import Structure
+from jax_models.training.data.structures import Structure
 
 SAME_PLACE = 1e-3
 """Å; coarser than the digits that a file keeps, finer than a step of molecular dynamics."""

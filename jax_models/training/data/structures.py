@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,6 @@ from jaxtyping import Bool, Float
 from jax_models.elements import ATOMIC_NUMBERS
 from jax_models.errors import DatasetError, StructureError
 from jax_models.neighborhood import neighbor_pairs
-from jax_models.training.data.duplicates import equal_structures
 
 ISOLATED_ATOM = "isolatedatom"
 """``group`` (case and _ - ignored) of an isolated atom that was computed in a periodic box."""
@@ -164,30 +162,6 @@ def reference_energies(structures: Sequence[Structure], elements: Sequence[str])
     common = residual.sum() / max(fractions.sum(), 1e-300)
     result[~fixed] = common + np.linalg.lstsq(fractions, residual - common * fractions.sum(axis=1), rcond=1e-6)[0]
     return result
-
-
-def split(structures: Sequence[Structure], fraction: float, seed: int) -> tuple[list[Structure], list[Structure]]:
-    """Training and validation parts: ``fraction`` of each group at random; isolated atoms always train.
-
-    Equal structures (`equal_structures`) stay together: a copy of what was trained on validates nothing. A group too
-    small to give a whole structure (fewer than 1/``fraction``) gives none: every one counts there.
-    """
-    groups: dict[str, list[list[int]]] = defaultdict(list)
-    bound = [index for index, structure in enumerate(structures) if not structure.isolated]
-    for places in equal_structures([structures[index] for index in bound]):
-        equal = [bound[place] for place in places]
-        groups[structures[equal[0]].group].append(equal)
-    generator = np.random.default_rng([seed, 1])
-    held_out: set[int] = set()
-    for name in sorted(groups):
-        room = int(fraction * sum(map(len, groups[name])) + 1e-9)
-        for place in generator.permutation(len(groups[name])):
-            equal = groups[name][place]
-            if len(equal) <= room:
-                held_out.update(equal)
-                room -= len(equal)
-    train = [s for i, s in enumerate(structures) if i not in held_out]
-    return train, [structures[i] for i in sorted(held_out)]
 
 
 def fingerprint(structures: Sequence[Structure]) -> str:

@@ -22,7 +22,8 @@ from jax_models.potential import Potential
 from jax_models.training.data.batches import Batch, Prepared, Shape, common_shape, prepare, shuffled_batches
 from jax_models.training.data.grid_batches import PreparedGrid, rows_of
 from jax_models.training.data.short_range import with_repulsion
-from jax_models.training.data.structures import Structure, check, elements_of, fingerprint, reference_energies, split
+from jax_models.training.data.split import split
+from jax_models.training.data.structures import Structure, check, elements_of, fingerprint, reference_energies
 from jax_models.training.gradient.finetuning import Start
 from jax_models.training.gradient.heads import only_head
 from jax_models.training.gradient.loop import Plan, Progress, Record, fit

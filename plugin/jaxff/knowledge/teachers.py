@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from jax_models.errors import ConfigError
+from jax_models.errors import ConfigError, JaxffError
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -145,6 +145,8 @@ class AseTeacher(Teacher):
         try:
             calculator: Any = found(**self.settings)
             return calculator
+        except JaxffError:
+            raise
         except Exception as error:  # each calculator checks its arguments in its own way
             raise ConfigError(f"teacher {self.name}: {self.ase} does not take these settings: {error}") from None
 
@@ -157,9 +159,9 @@ class JaxffTeacher(Teacher):
     key: ClassVar[str] = "jaxff"
 
     def calculator(self) -> Calculator:
-        from jaxff.ase import JaxffCalculator
-
-        return JaxffCalculator(self.files()[0])
+        # By name, as any calculator: JaxffCalculator itself asks for the teachers of delta models.
+        settings = {"potential": str(self.files()[0])}
+        return AseTeacher(name=self.name, ase="jaxff.ase.JaxffCalculator", settings=settings).calculator()
 
     def files(self) -> list[Path]:
         path = Path(self.folder, self.jaxff)

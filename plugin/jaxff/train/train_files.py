@@ -23,7 +23,7 @@ from rich.table import Table
 from jax_models import Potential
 from jax_models.errors import ConfigError, ModelFileError
 from jaxff.config import Config
-from jaxff.knowledge.delta import described
+from jaxff.knowledge.delta_teacher import provenance_with_teacher
 from jaxff.knowledge.teachers import read_teachers
 from jaxff.plots.figures import save
 from jaxff.plots.training_course import ridge_curve, training_curve
@@ -78,7 +78,7 @@ def train_files(
     else:
         result, drawn = _train_by_gradient(preparation, begin, provenance, console, log, checkpoint)
     potential = dataclasses.replace(
-        result.potential, provenance=described(result.potential, config.knowledge.teacher_file)
+        result.potential, provenance=provenance_with_teacher(result.potential, config.knowledge.teacher_file)
     )
     potential.save(out)
     for path in checkpoints(out):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jax_models.errors import DatasetError
-from jax_models.training.data.structures import Structure, check, split
+from jax_models.training.data.split import split
+from jax_models.training.data.structures import Structure, check
 from jax_models.training.settings import Settings
 from jaxff.config import Config
 from jaxff.io import Labels, check_asked, read_frames, read_structures
