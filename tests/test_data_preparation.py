@@ -266,6 +266,8 @@ def test_the_schema_knows_descriptors_and_networks_and_their_settings():
     for name, kind in MESSAGE_PASSING.items():
         settings = {k: list(v) if isinstance(v, tuple) else v for k, v in kind.defaults.items()}
         assert fits({"name": name, **settings, "priors": [{"name": "zbl", "outer": 1.2}]}, model)
+    assert fits({"priors": [{"name": "zbl", "inner": {"Si-O": 1.0}, "outer": 1.2}]}, model)
+    assert fits({"priors": None}, model)
     assert fits({"descriptor": {"l_max": 2}, "readout": {"hidden": [8, 8]}, "reference_points": "bonds"}, model)
     for wrong in (
         {"descriptor": {"name": "ace", "l_maxx": 2}},
@@ -273,7 +275,8 @@ def test_the_schema_knows_descriptors_and_networks_and_their_settings():
         {"descriptor": {"name": "ace", "l_max": "two"}},
         {"cutof": 5.0},
         {"name": "painn", "n_max": 3},
-        {"priors": [{"name": "zbl", "inner": 1.0}]},
+        {"priors": [{"name": "zbl", "innner": 1.0}]},
+        {"priors": [{"name": "zbl", "outer": "far"}]},
         {"readout": {"name": "linear", "hidden": [8]}},
     ):
         assert not fits(wrong, model), wrong

@@ -60,6 +60,8 @@ class ZBL(eqx.Module):
     inner: tuple[tuple[float, ...], ...] | None = eqx.field(static=True)
 
     defaults: ClassVar[dict] = {"outer": 1.5, "inner": None}
+    by_pair: ClassVar[tuple[str, ...]] = ("outer", "inner")
+    """Settings that may be given for each pair of elements."""
 
     def __init__(
         self,

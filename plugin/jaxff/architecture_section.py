@@ -12,6 +12,10 @@ from jaxff.spelling import guess, spelled
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", tuple: "array", list: "array", dict: "object"}
 
 
+BY_PAIR = {"anyOf": [{"type": "number"}, {"type": "object"}, {"type": "null"}]}
+"""One value for all pairs of elements, or one for each."""
+
+
 def canonical(section: dict[str, Any]) -> dict[str, Any]:
     """``section`` with every name as its registry has it.
 
@@ -117,9 +121,12 @@ def schema_of_model(section: dict[str, Any]) -> dict[str, Any]:
     ]
     points = {name: kind.defaults for name, kind in REFERENCE_POINTS.items()}
     readouts = {name: kind.defaults for name, kind in READOUTS.items()}
-    priors = [_entry(name, kind.defaults) for name, kind in PRIORS.items()]
+    priors = [_entry(name, kind.defaults, dict.fromkeys(kind.by_pair, BY_PAIR)) for name, kind in PRIORS.items()]
     null = {"type": "null"}
-    common = {"cutoff": keys["cutoff"], "priors": described["priors"] | {"type": "array", "items": {"anyOf": priors}}}
+    common = {
+        "cutoff": keys["cutoff"],
+        "priors": described["priors"] | {"anyOf": [{"type": "array", "items": {"anyOf": priors}}, null]},
+    }
     local = {
         **common,
         "name": described["name"] | null,
