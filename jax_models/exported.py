@@ -21,7 +21,7 @@ from jax_models.neighborhood import Neighborhood
 DTYPES = ("float32", "float64")
 ALLOWED_CALLS = {"shape_assertion", "Sharding", "mhlo.topk", "stablehlo.dynamic_top_k", "lapack_ssyevd_ffi"}
 """Custom calls an artifact may hold. Anything else could call into the host process, and is refused."""
-CALL = re.compile(r'custom_call @"?([\w.$-]+)|call_target_name = "([^"]*)"')
+CALL = re.compile(r'custom_call @(?:"([^"]*)"|([\w.$-]+))|call_target_name = "([^"]*)"')
 
 
 class ExportedModel(eqx.Module):
@@ -62,8 +62,8 @@ def _custom_calls(function: export.Exported | None) -> set[str]:
     calls: set[str] = set()
     while function is not None:
         # Both spellings: `stablehlo.custom_call @name(...)` and the generic `{call_target_name = "name", ...}`.
-        for plain, generic in CALL.findall(function.mlir_module()):
-            calls.add(plain or generic)
+        for names in CALL.findall(function.mlir_module()):
+            calls.add("".join(names))
         function = function.vjp() if function.has_vjp() else None
     return calls
 

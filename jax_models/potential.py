@@ -76,6 +76,10 @@ class Potential:
         """Compiled functions by precision, kept from one evaluation to the next."""
         return {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled functions can be neither copied nor pickled.
+        return {name: value for name, value in vars(self).items() if name != "_evaluators"}
+
     def species_of(self, symbols: Sequence[str]) -> np.ndarray:
         """Indices of chemical symbols in this potential's element list.
 

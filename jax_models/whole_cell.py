@@ -33,10 +33,11 @@ def enclosing_cell(
     cell: Float[np.ndarray, "3 3"],
     periodic: Bool[np.ndarray, " 3"] | bool,
     reach: float,
+    order: Sequence[int] | None = None,
 ) -> Float[np.ndarray, "3 3"]:
     """``cell``, with each vector that is not periodic replaced by one normal to the others, as long as the atoms and an
     empty space of ``GAP`` x ``reach`` (Å) need. Lengths come in steps of a quarter of that, so that they seldom change.
-    Vectors come longest first.
+    Vectors come longest first, or in ``order``.
 
     Raises:
         StructureError: positions or cell are not finite, or the periodic vectors span no area or volume.
@@ -53,7 +54,7 @@ def enclosing_cell(
     if not np.abs(np.linalg.det(cell)) > 1e-6 * np.prod(lengths):
         raise StructureError("the structure is periodic, but its cell has no volume")
     # Longest first: one structure has one grid, whatever the order of its cell vectors.
-    return cell[np.argsort(-lengths, kind="stable")]
+    return cell[np.argsort(-lengths, kind="stable") if order is None else list(order)]
 
 
 def padded(

@@ -48,6 +48,11 @@ def derivatives_at_the_cutoff(architecture: dict) -> np.ndarray:
             model,
             jax.tree.map(lambda leaf: generator.normal(size=leaf.shape) if eqx.is_array(leaf) else leaf, model.readout),
         )
+    # Biases start at zero, and a filter's bias decides what is left at the cutoff.
+    model = jax.tree.map(
+        lambda leaf: generator.normal(scale=0.3, size=leaf.shape) if eqx.is_array(leaf) and not leaf.any() else leaf,
+        model,
+    )
     model = jax.tree.map(lambda leaf: jnp.asarray(leaf, float) if eqx.is_inexact_array(leaf) else leaf, model)
     neighbors = np.array([[1, 2], [0, 2], [0, 1]])
     mask = np.ones((3, 2), bool)

@@ -139,7 +139,7 @@ def test_the_same_in_ase(potential, periodic):
         atoms.positions += generator.normal(scale=0.03, size=(5, 3))
         if step == 2:
             atoms.set_cell(CELL * 1.01, scale_atoms=True)
-    assert atoms.calc._list.builds <= 2
+    assert atoms.calc.neighbor_list_builds <= 2
     single = Atoms(SYMBOLS, atoms.positions, cell=atoms.cell, pbc=periodic, calculator=JaxffCalculator(potential))
     np.testing.assert_allclose(single.get_forces(), atoms.get_forces(), atol=1e-3)
 

@@ -18,8 +18,8 @@ from jax_models.elements import ATOMIC_NUMBERS, covalent_distance
 from jax_models.errors import ConfigError
 from jax_models.interfaces import Prior
 from jax_models.neighborhood import Neighborhood
+from jax_models.units import COULOMB
 
-COULOMB = 14.399645  # e^2 / (4 pi eps0), eV Å
 AMPLITUDES = (0.18175, 0.50986, 0.28022, 0.02817)
 DECAYS = (3.19980, 0.94229, 0.40290, 0.20162)
 

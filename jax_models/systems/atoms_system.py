@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jax_models.derivatives import atomic_virials, forces
+from jax_models.derivatives import atomic_virials, forces, virial
 from jax_models.errors import StructureError
 from jax_models.neighborhood import bucket
 from jax_models.systems.evaluator import BlockSize, Workspace
@@ -55,17 +55,20 @@ class AtomsSystem(System):
         build, of_blocks = self._blocks_of
         if build != self.list.builds or not np.array_equal(species, of_blocks):
             self._allocate(species)
+            self._blocks_of = self.list.builds, species.copy()
         energies = np.empty(len(positions))
         for rows, block_energies, gradient in self._results(positions):
             _, n, width = self._gradient[:, rows].shape
             energies[rows] = block_energies[:n]
             # Component first, for the sums in double.
             self._gradient[:, rows] = gradient[:n, :width].transpose(2, 0, 1)
-        # The same as derivatives.virial, which is slower for few atoms.
-        virial = self._vectors.reshape(3, -1) @ self._gradient.reshape(3, -1).T
         vectors, gradient = self._vectors.transpose(1, 2, 0), self._gradient.transpose(1, 2, 0)
         by_atom = atomic_virials(vectors, gradient) if virials else None
-        return Result(energies, forces(gradient, self.list.neighbors, len(positions)), virial, by_atom)
+        on_atoms = forces(gradient, self.list.neighbors, len(positions))
+        return Result(energies, on_atoms, virial(vectors, gradient), by_atom)
+
+    def start_anew(self) -> None:
+        """Nothing to do: a list that is kept is complete, and changes no result."""
 
     def _results(self, positions: Float[np.ndarray, "N 3"]) -> Iterator[BlockResult]:
         """Rows, energies and gradient of each block."""
@@ -74,6 +77,7 @@ class AtomsSystem(System):
             yield rows, *self.evaluator.run(workspace)
 
     def _allocate(self, species: Int[np.ndarray, " N"]) -> None:
+        self._blocks_of = -1, species  # an error from here on leaves no blocks, rather than half of them
         n_atoms, n_neighbors = self.list.neighbors.shape
         size = self._block_size(n_atoms)
         # Somewhat too wide costs less than compiling anew: structures one after another differ by a few neighbours.
@@ -90,8 +94,6 @@ class AtomsSystem(System):
         self._blocks = blocks
         self._vectors = np.empty((3, n_atoms, n_neighbors))
         self._gradient = np.empty((3, n_atoms, n_neighbors))
-        # Last, so that an error on the way leaves nothing half new.
-        self._blocks_of = self.list.builds, species.copy()
 
     def _fill(self, positions: Float[np.ndarray, "N 3"], rows: slice, workspace: Workspace) -> None:
         """Vectors, formed in double, and the mask of those within the cutoff."""

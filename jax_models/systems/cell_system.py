@@ -72,6 +72,7 @@ class CellSystem(System):
         super().__init__(evaluator.potential)
         self.evaluator = evaluator
         self._grid: GridSize | None = None
+        self._order: list[int] = [0, 1, 2]
         self._species = np.zeros(0, np.int32)
 
     def _evaluate(
@@ -86,14 +87,27 @@ class CellSystem(System):
         if n == 0:
             return Result(np.zeros(0), np.zeros((0, 3)), np.zeros((3, 3)))
         if not np.array_equal(species, self._species):  # another structure, with a grid of its own
-            self._grid, self._species = None, species.copy()
-        model: Any = self.potential.model
-        box = enclosing_cell(positions, cell, periodic, model.reach)
-        found = self.evaluator.run(positions, box, species, self._grid_for(box))
+            self.start_anew()
+            self._species = species.copy()
+        box, grid = self._box_and_grid(positions, cell, periodic)
+        found = self.evaluator.run(positions, box, species, grid)
         return Result(np.full(n, found.energy / n), found.forces, found.virial)
 
-    def _grid_for(self, box: Float[np.ndarray, "3 3"]) -> GridSize:
+    def start_anew(self) -> None:
+        self._grid = None
+
+    def _box_and_grid(
+        self, positions: np.ndarray, cell: np.ndarray, periodic: np.ndarray
+    ) -> tuple[Float[np.ndarray, "3 3"], GridSize]:
+        """The cell, its vectors in the order in which they came when the grid was chosen, and the grid."""
         model: Any = self.potential.model
-        lengths = np.linalg.norm(box, axis=1).tolist()
-        self._grid = kept_counts(self._grid, model.grid_for(box), lengths, model.grid_spacing)
-        return self._grid
+        if self._grid is not None:
+            box = enclosing_cell(positions, cell, periodic, model.reach, self._order)
+            lengths = np.linalg.norm(box, axis=1).tolist()
+            if kept_counts(self._grid, model.grid_for(box), lengths, model.grid_spacing) == self._grid:
+                return box, self._grid
+        boxes = enclosing_cell(positions, cell, periodic, model.reach, range(3))
+        self._order = np.argsort(-np.linalg.norm(boxes, axis=1), kind="stable").tolist()
+        box = boxes[self._order]
+        self._grid = model.grid_for(box)
+        return box, self._grid

@@ -50,7 +50,8 @@ class GridSystem(System):
         virials: bool,
     ) -> Result:
         if not np.array_equal(species, self._species):  # another structure, with a grid of its own
-            self._counts, self._species = None, species.copy()
+            self.start_anew()
+            self._species = species.copy()
         listed, steps = self._update(positions, cell, periodic)
         images = positions[listed.atoms] + listed.shifts @ cell
         # Padding, -1, points at one image more that stands beyond every cutoff.
@@ -80,6 +81,9 @@ class GridSystem(System):
             by_atom += found["virials"]
         return Result(energies, forces, by_atom.sum(axis=0), by_atom)
 
+    def start_anew(self) -> None:
+        self._counts = None
+
     def _update(
         self, positions: np.ndarray, cell: np.ndarray, periodic: np.ndarray
     ) -> tuple[GridPoints, Float[np.ndarray, "3 3"]]:
@@ -92,6 +96,7 @@ class GridSystem(System):
         steps, _ = grid_steps(cell, periodic, spacing, np.array(counts))
         if self._points is None or counts != self._counts or not self._still_complete(positions, cell, periodic):
             reach = self.cutoff + self.skin
+            self._built = None  # an interrupt from here on leaves no list, rather than half of one
             self._points = grid_points(positions, cell, periodic, spacing, reach, np.array(counts))
             self._built, self._counts = (positions.copy(), cell.copy(), periodic.copy()), counts
             self.builds += 1

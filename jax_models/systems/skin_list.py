@@ -34,13 +34,14 @@ class SkinList:
             if not np.array_equal(cell, self._cell):
                 self._set_offsets(cell)
             return False
+        self._built = None  # an interrupt from here on leaves no list, rather than half of one
         i, j, shifts = neighbor_pairs(positions, cell, periodic, self.cutoff + self.skin)
         self.neighbors, self._shifts, mask = dense_neighbors(i, j, shifts, len(positions))
         self._padding = ~mask
         self.neighbors[self._padding] = np.nonzero(self._padding)[0]
         self._set_offsets(cell)
-        self._built = positions.copy(), cell.copy(), periodic.copy()
         self.builds += 1
+        self._built = positions.copy(), cell.copy(), periodic.copy()
         return True
 
     def _set_offsets(self, cell: np.ndarray) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from typing import Any, Protocol
@@ -13,10 +14,21 @@ from jaxtyping import Bool, Float, Int
 
 from jax_models.contract import Contract
 from jax_models.errors import JaxffError, StructureError
+from jax_models.neighborhood import check_finite
 from jax_models.systems.result import Result
 
-_process_of_jax: int | None = None
-"""The process that first compiled a potential."""
+_forked = False
+"""Whether this process was forked from one whose JAX had started its threads."""
+
+
+def _note_fork() -> None:
+    # JAX's back ends start with its first computation, whoever asks for it; only then are there threads to be missed.
+    global _forked
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    _forked = _forked or bool(getattr(bridge, "_backends", None))
+
+
+os.register_at_fork(after_in_child=_note_fork)
 
 
 class ForceField(Protocol):
@@ -37,12 +49,9 @@ def check_process() -> None:
     Raises:
         JaxffError: this is such a process.
     """
-    global _process_of_jax
-    if _process_of_jax is None:
-        _process_of_jax = os.getpid()
-    elif _process_of_jax != os.getpid():
+    if _forked:
         raise JaxffError(
-            "this process was forked after its parent had evaluated a potential, and JAX does not work in it. Start "
+            "this process was forked after its parent had used JAX, which does not work in it. Start "
             'processes afresh, by multiprocessing.get_context("spawn") or multiprocessing.set_start_method("spawn"), '
             "or use no calculator before the fork"
         )
@@ -89,6 +98,7 @@ class System(ABC):
         """
         check_process()
         positions, cell = np.asarray(positions, float), np.asarray(cell, float)
+        check_finite(positions, cell)
         periodic = np.broadcast_to(np.asarray(periodic, bool), (3,))
         virials = outputs is None or "virials" in outputs
         result = self._evaluate(positions, cell, periodic, np.asarray(species, np.int32), virials)
@@ -98,6 +108,11 @@ class System(ABC):
         # In double, whatever the compute type: a total of -5 eV an atom would cost float32 its last digits.
         result.energies[:] += self.potential.reference_energies[species]
         return result
+
+    @abstractmethod
+    def start_anew(self) -> None:
+        """Say that the next structure has nothing to do with the last one: what its evaluation gives depends on it
+        alone."""
 
     @abstractmethod
     def _evaluate(

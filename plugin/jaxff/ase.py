@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import weakref
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from jax_models import ConfigError, Potential, __version__
@@ -97,7 +98,8 @@ class JaxffCalculator(Calculator):
         given = settings["potential"]
         if data is None and not isinstance(given, Potential):
             data = read_bytes(given)
-        potential = given if data is None else _loaded(data, given)
+        # What was given as an object, or is held already, stays what it is, whatever has become of a file.
+        potential = given if isinstance(given, Potential) or data is None else _loaded(data, given)
         evaluator = _shared_evaluator(potential, settings["precision"], settings["device"])
         system = system_for(evaluator.potential, skin=float(skin), evaluator=evaluator)
         contract = evaluator.potential.contract
@@ -107,6 +109,7 @@ class JaxffCalculator(Calculator):
 
             teacher = teacher_calculator(contract.teacher, given, settings["teacher"])
         self.system, self.potential, self._teacher, self._data = system, evaluator.potential, teacher, data
+        self._digest: str | None = None
         # This potential's own; ASE looks here.
         self.implemented_properties = [name for output in contract.outputs for name in PROPERTIES.get(output, ())]
         self.parameters.update(settings)
@@ -133,7 +136,8 @@ class JaxffCalculator(Calculator):
             raise ConfigError(f"there is no setting {', '.join(unknown)}; there are {', '.join(SETTINGS)}")
         changed = {k: v for k, v in changes.items() if not _same(self.parameters.get(k), v)}
         if changed:
-            self._open({**{name: self.parameters[name] for name in SETTINGS}, **changed})
+            data = None if "potential" in changed else self._data
+            self._open({**{name: self.parameters[name] for name in SETTINGS}, **changed}, data)
             self.reset()
         return changed
 
@@ -142,14 +146,25 @@ class JaxffCalculator(Calculator):
         given = self.parameters["potential"]
         values = {
             "potential": None if isinstance(given, Potential) else os.fspath(given),
-            "sha256": hashlib.sha256(self._bytes()).hexdigest(),
+            "sha256": self._sha256(),
             "elements": list(self.potential.elements),
             "precision": self.parameters["precision"],
             "device": self.parameters["device"],
             "skin": self.parameters["skin"],
+            "teacher": self._teacher_given(),
             "version": __version__,
         }
         return {key: value for key, value in values.items() if value is not None}
+
+    def _teacher_given(self) -> str | bool | None:
+        given = self.parameters["teacher"]
+        return given if given is None or isinstance(given, bool) else os.fspath(given)
+
+    def _sha256(self) -> str:
+        """Of the potential's file; a trajectory asks at every frame."""
+        if self._digest is None:
+            self._digest = hashlib.sha256(self._bytes()).hexdigest()
+        return self._digest
 
     def _bytes(self) -> bytes:
         """The potential's file; made once where the potential came as an object."""
@@ -163,11 +178,16 @@ class JaxffCalculator(Calculator):
         if isinstance(settings["potential"], Potential):
             settings["potential"] = "a pickled potential"
         atoms = None if self.atoms is None else self.atoms.copy()
-        return _opened, (settings, self._bytes()), {"atoms": atoms, "results": dict(self.results)}
+        return _opened, (type(self), settings, self._bytes()), {"atoms": atoms, "results": dict(self.results)}
 
     def __deepcopy__(self, memo: dict) -> JaxffCalculator:
         # Compiled functions cannot be copied, and sharing them is what the copy is for.
-        return _opened({name: self.parameters[name] for name in SETTINGS}, self._data)
+        return _opened(type(self), {name: self.parameters[name] for name in SETTINGS}, self._data)
+
+    def start_anew(self) -> None:
+        """Say that the next structure has nothing to do with the last one: a grid is chosen for it alone."""
+        self.system.start_anew()
+        self.reset()
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """What changed since the last calculation. Exact: ASE's own comparison, to 1e-15, takes ten times longer."""
@@ -192,7 +212,7 @@ class JaxffCalculator(Calculator):
         found = self.system.evaluate(atoms.positions, atoms.cell.array, atoms.pbc, self._species, wanted)
         results = _ase_results(found, abs(np.linalg.det(atoms.cell.array)))
         if self._teacher is not None:
-            results = _sums(results, self._teacher, atoms)
+            results = _sums(results, self._teacher, atoms, properties)
         self.results = results
 
 
@@ -213,14 +233,18 @@ def _ase_results(found: Result, volume: float) -> dict[str, Any]:
     return results
 
 
-def _sums(results: dict[str, Any], teacher: Calculator, atoms: Atoms) -> dict[str, Any]:
-    """Results plus the teacher's; what the teacher does not give is left out."""
+def _sums(results: dict[str, Any], teacher: Calculator, atoms: Atoms, properties: Collection[str]) -> dict[str, Any]:
+    """Energy, forces and the ``properties`` that are asked for, plus the teacher's; what the teacher does not give is
+    left out."""
     sums: dict[str, Any] = {}
     for name, value in results.items():
         if name == "free_energy":
             sums[name] = sums["energy"]
-        elif name in teacher.implemented_properties:
-            sums[name] = value + teacher.get_property(name, atoms)
+        elif name in ("energy", "forces") or name in properties:
+            try:
+                sums[name] = value + teacher.get_property(name, atoms)
+            except PropertyNotImplementedError:
+                continue
     return sums
 
 
@@ -228,9 +252,9 @@ def _same(old: Any, new: Any) -> bool:
     return old is new or (type(old) is type(new) and not isinstance(new, Potential) and old == new)
 
 
-def _opened(settings: dict[str, Any], data: bytes | None) -> JaxffCalculator:
+def _opened(kind: type[JaxffCalculator], settings: dict[str, Any], data: bytes | None) -> JaxffCalculator:
     """A calculator from all its settings and, where they are known, the bytes of its file."""
-    calculator = object.__new__(JaxffCalculator)
+    calculator = object.__new__(kind)
     Calculator.__init__(calculator)
     calculator._open(settings, data)
     return calculator

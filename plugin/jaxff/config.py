@@ -160,6 +160,8 @@ def load_config(
     content = _read(path) if path is not None else {}
     if model is not None:
         section = content.setdefault("model", {})
+        if not isinstance(section, dict):
+            raise ConfigError(f"model in {path} is {section!r}; it must be a section, such as {{name: painn}}")
         section.pop("name", None)
         section.pop("descriptor", None)
         section.update(model_name(model))

@@ -97,6 +97,8 @@ def evaluate(structures: Iterable[Labelled], calculator: Calculator) -> Evaluati
     for labelled in structures:
         atoms, group = labelled.atoms.copy(), labelled.group
         atoms.calc = calculator
+        if isinstance(calculator, JaxffCalculator):
+            calculator.start_anew()
         try:
             energy = atoms.get_potential_energy()
         except StructureError as error:

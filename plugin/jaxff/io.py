@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +13,9 @@ import numpy as np
 
 from jax_models.errors import DatasetError
 from jax_models.training.data.structures import Structure
+from jaxff.compression import OPENERS
 from jaxff.spelling import guess
 
-OPENERS: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 CHARGES = ("charge", "total_charge", "net_charge")
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from jax_models.neighborhood import neighbor_pairs
+from jax_models.neighborhood import neighbor_pairs, pair_vectors
 from jax_models.training.data.duplicates import equal_structures
 from jax_models.training.data.structures import Structure, elements_of
 
@@ -83,7 +83,7 @@ def suspicions(structures: Sequence[Structure]) -> list[Suspicion]:
 def charges(structures: Sequence[Structure]) -> Iterator[Suspicion]:
     """Frames with a net charge: a potential of positions alone has one energy for a structure, whatever its charge."""
     charged = [s for s in structures if s.charge]
-    if charged:
+    if len({s.charge for s in structures}) > 1:
         values = ", ".join(f"{q:+g}" for q in sorted({s.charge for s in charged}))
         yield Suspicion(
             f"{len(charged)} of {len(structures)} frames carry a net charge ({values}), which a potential cannot see; "
@@ -107,7 +107,7 @@ def zero_forces(structures: Sequence[Structure]) -> Iterator[Suspicion]:
 def _symmetric(s: Structure) -> bool:
     """Whether the neighbours of every atom pull it equally to all sides."""
     i, j, shifts = neighbor_pairs(s.positions, s.cell, s.periodic, 5.0)
-    vectors = s.positions[j] - s.positions[i] + shifts @ s.cell
+    vectors = pair_vectors(s.positions, s.cell, i, j, shifts)
     r = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-3)
     pull = np.zeros((len(s), 3))
     np.add.at(pull, i, vectors / r * (1 - r / 5.0) ** 3)
@@ -332,7 +332,7 @@ def _stiffness(structures: Sequence[Structure]) -> tuple[float, float]:
         if s.forces is None:
             continue
         i, j, shifts = neighbor_pairs(s.positions, s.cell, s.periodic, 3.5)
-        vectors = s.positions[j] - s.positions[i] + shifts @ s.cell
+        vectors = pair_vectors(s.positions, s.cell, i, j, shifts)
         r = np.linalg.norm(vectors, axis=1)
         for atom in np.unique(i):
             rows = np.flatnonzero(i == atom)

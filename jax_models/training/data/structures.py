@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 
 from jax_models.elements import ATOMIC_NUMBERS
 from jax_models.errors import DatasetError, StructureError
-from jax_models.neighborhood import neighbor_pairs
+from jax_models.neighborhood import complete_cell, neighbor_pairs, pair_vectors
 
 ISOLATED_ATOM = "isolatedatom"
 """``group`` (case and _ - ignored) of an isolated atom that was computed in a periodic box."""
@@ -60,7 +60,7 @@ def check(structures: Sequence[Structure]) -> None:
 
     Raises:
         DatasetError: empty data; a frame with a label that is not finite or has the wrong shape, without atoms, or
-            without forces where others have them.
+            without forces where others have them, or with a periodic cell that has no volume.
     """
     if not structures:
         raise DatasetError("the data set is empty: there is no structure to train on")
@@ -90,6 +90,10 @@ def check(structures: Sequence[Structure]) -> None:
                     else ""
                 )
                 raise DatasetError(f"{s.name}: {key} is not finite{where}; remove or mend this frame")
+        try:
+            complete_cell(np.asarray(s.cell, float), np.asarray(s.periodic, bool))
+        except StructureError as error:
+            raise DatasetError(f"{s.name}: {error}") from None
         if s.density is not None and (np.ndim(s.density) != 3 or not np.isfinite(s.density).all()):
             raise DatasetError(
                 f"{s.name}: density has shape {np.shape(s.density)}; it must be finite numbers on a grid, (n1, n2, n3)"
@@ -124,7 +128,7 @@ def natural_cutoff(structures: Sequence[Structure]) -> float:
             i, j, shifts = neighbor_pairs(s.positions, s.cell, s.periodic, CUTOFFS[1])
         except StructureError as error:
             raise DatasetError(f"{s.name}: {error}") from None
-        distances.append(np.linalg.norm(s.positions[j] - s.positions[i] + shifts @ s.cell, axis=1))
+        distances.append(np.linalg.norm(pair_vectors(s.positions, s.cell, i, j, shifts), axis=1))
     wanted = ENOUGH_NEIGHBORS * sum(len(s) for s in chosen)
     found = np.sort(np.concatenate(distances))
     reached = found[wanted] if len(found) > wanted else CUTOFFS[1]

@@ -60,7 +60,7 @@ def train_linear(
         >>> train_linear(structures, {"descriptor": {"name": "soap"}}, 5.0).potential.save("si.jaxff")  # doctest: +SKIP
     """
     settings = settings or Settings()
-    problem = pose(structures, architecture, cutoff, settings)
+    problem = pose(structures, architecture, cutoff, settings, validation or ())
     n_columns = problem.n_parameters + 1
     n_folds = min(FOLDS, len(problem.structures))
     folds = folds_of(problem.kinds, n_folds)

@@ -119,8 +119,18 @@ class Problem:
         return Potential(self.contract, model, self.architecture, self.references, origin)
 
 
-def pose(structures: Sequence[Structure], architecture: dict[str, Any], cutoff: float, settings: Settings) -> Problem:
-    """The linear problem that data and architecture make; see `train_linear` for the arguments and what is raised."""
+def pose(
+    structures: Sequence[Structure],
+    architecture: dict[str, Any],
+    cutoff: float,
+    settings: Settings,
+    others: Sequence[Structure] = (),
+) -> Problem:
+    """The linear problem that data and architecture make; see `train_linear` for the arguments and what is raised.
+
+    Args:
+        others: structures that are not fitted, but whose shortest distances, too, the default repulsion leaves alone.
+    """
     check(structures)
     elements = elements_of(structures)
     structures = [s for s in structures if not s.isolated or s.symbols[0] in elements]
@@ -133,9 +143,8 @@ def pose(structures: Sequence[Structure], architecture: dict[str, Any], cutoff: 
         model, *rest = _of_cells(structures, model, elements, references, settings)
     else:
         prepared = [rows_of(model)(s, elements, references, cutoff, np.float64) for s in structures]
-        architecture = with_repulsion(
-            architecture, elements, cutoff, fixed_batches(prepared, common_shape(prepared, 4))
-        )
+        seen = [*prepared, *(rows_of(model)(s, elements, references, cutoff, np.float64) for s in others)]
+        architecture = with_repulsion(architecture, elements, cutoff, fixed_batches(seen, common_shape(seen, 4)))
         model = build(architecture, elements, cutoff, settings.seed)
         model, *rest = _of_environments(prepared, model, elements, references, cutoff, settings)
     architecture = completed(architecture)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import json
 import lzma
 import os
@@ -12,11 +10,9 @@ import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jax_models.errors import ConfigError, ModelFileError
-
-OPENERS: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+from jaxff.compression import OPENERS
 
 SIGNATURES = {
     "png": (b"\x89PNG",),

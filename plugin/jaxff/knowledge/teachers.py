@@ -161,7 +161,8 @@ class JaxffTeacher(Teacher):
     def calculator(self) -> Calculator:
         # By name, as any calculator: JaxffCalculator itself asks for the teachers of delta models.
         settings = {"potential": str(self.files()[0])}
-        return AseTeacher(name=self.name, ase="jaxff.ase.JaxffCalculator", settings=settings).calculator()
+        teacher = AseTeacher(name=self.name, folder=self.folder, ase="jaxff.ase.JaxffCalculator", settings=settings)
+        return teacher.calculator()
 
     def files(self) -> list[Path]:
         path = Path(self.folder, self.jaxff)

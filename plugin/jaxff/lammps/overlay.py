@@ -23,11 +23,14 @@ def overlay_line(path: str, contract: Contract) -> str:
     text = f"is a correction to its teacher {delta['teacher']}; add the two:"
     if "pair_style" not in settings:
         return f"{text} pair_style hybrid/overlay <the style of {delta['teacher']}> jaxff"
-    style = settings["pair_style"].split()[0]
-    lines = [f"pair_style hybrid/overlay {settings['pair_style']} jaxff"]
+    style, *arguments = settings["pair_style"].split()
+    # A teacher that is a hybrid itself names its styles already.
+    named = style.startswith("hybrid")
+    parts = arguments if named else [style, *arguments]
+    lines = [" ".join(["pair_style hybrid/overlay", *parts, "jaxff"])]
     for coefficients in settings["pair_coeff"]:
         i, j, *others = coefficients.split()
-        lines.append(" ".join(["pair_coeff", i, j, style, *others]))
+        lines.append(" ".join(["pair_coeff", i, j, *([] if named else [style]), *others]))
     lines.append(f"pair_coeff * * jaxff {path} {' '.join(contract.elements)}")
     return "\n    ".join([text, *lines, *settings.get("commands", [])])
 

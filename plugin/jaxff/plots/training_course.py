@@ -33,7 +33,10 @@ def training_curve(history: list[dict[str, Any]]) -> Figure:
 
 
 def ridge_curve(history: list[dict[str, Any]]) -> Figure:
-    """Loss on the data fitted, and on the parts left out in turn, against the strength of the ridge penalty."""
+    """Loss on the data fitted, and on the parts left out in turn, against the strength of the ridge penalty; of a
+    smooth prior, its `evidence_curve`."""
+    if "log_evidence" in history[0]:
+        return evidence_curve(history)
     figure = Figure(figsize=(4.6, 3.4), layout="constrained")
     axes = figure.add_subplot()
     strengths = [record["ridge"] for record in history]

@@ -20,6 +20,7 @@ from jax_models import ConfigError, Potential, StructureError
 from jax_models.contract import NEEDS
 from jax_models.derivatives import safe_padding
 from jax_models.neighborhood import Neighborhood, neighborhood_of
+from jax_models.systems.system import check_process
 from jaxff.properties.voigt import VOIGT, strain_of
 
 DIFFERENTIABLE = {"neighbors", "messages"}
@@ -56,6 +57,7 @@ def second_derivatives(
     if not differentiable(potential):
         reasons = " and ".join(NEEDS[need] for need in potential.contract.needs if need not in DIFFERENTIABLE)
         raise ConfigError(f"there are no second derivatives of a potential that {reasons}: use --method stress")
+    check_process()
     n = len(atoms)
     with jax.enable_x64(True):
         model, nb = potential.model_in(np.float64), _neighborhood(potential, atoms)

@@ -60,7 +60,8 @@ def _within(s: Structure, cutoff: float) -> float:
     if periodic.all():
         return len(s) / max(abs(np.linalg.det(s.cell)), 1e-3) * 4.19 * cutoff**3
     lengths = np.linalg.norm(np.asarray(s.cell, float)[periodic], axis=1)
-    return len(s) * float(np.prod(np.maximum(2 * cutoff / np.maximum(lengths, 1e-3), 1.0)))
+    images = float(np.prod(np.maximum(2 * cutoff / np.maximum(lengths, 1e-3), 1.0)))
+    return min(len(s) * images, 0.6 * cutoff**3)
 
 
 def check_memory(

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from jax_models import Potential
-from jax_models.models import build, completed, sees_whole_cell
+from jax_models.models import build, completed, sees_grid, sees_whole_cell
 from jax_models.training.data.duplicates import copies, equal_structures
 from jax_models.training.data.label_checks import suspicions
 from jax_models.training.data.structures import CUTOFFS, Structure, elements_of
@@ -75,9 +75,11 @@ class Preparation:
         """
         elements = elements_of(data.structures)
         if start is None:
-            architecture, cutoff, settings = data.model(config)
+            given, cutoff, settings = data.model(config)
             model = check_architecture(config, elements, cutoff)
-            architecture = completed(architecture)
+            # Which distances the default repulsion gets is known only when neighbours are found.
+            repelled = "priors" not in given and not sees_grid(given) and not sees_whole_cell(given)
+            architecture = completed(given | ({"priors": [{"name": "zbl"}]} if repelled else {}))
         else:
             architecture, cutoff, settings, model = start.architecture, start.cutoff, config.settings(), start.model
             elements = (*start.elements, *(e for e in elements if e not in start.elements))

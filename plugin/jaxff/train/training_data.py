@@ -96,7 +96,9 @@ def read_training_data(paths: Sequence[Path], validation: Sequence[Path], config
     if all(s.isolated for s in data.structures):
         raise DatasetError(f"there are only isolated atoms in {', '.join(map(str, paths))}: add structures with bonds")
     _check(data)
-    asked = sorted(config.data.model_fields_set & LEFT_OUT_IF_ABSENT)
+    # A key that is only written out at its default, as `jaxff config` does, asks for nothing.
+    defaults = type(config.data).model_fields
+    asked = sorted(k for k in LEFT_OUT_IF_ABSENT if getattr(config.data, k) != defaults[k].default)
     if asked:
         frames = [atoms for path in paths for atoms in read_frames(path)]
         check_asked(frames, {f"data.{key}": getattr(config.data, key) for key in asked})
