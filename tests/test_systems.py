@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import copy
 import pickle
 import subprocess
 import sys
@@ -328,3 +329,112 @@ def test_a_file_of_an_earlier_schema_has_a_contract(tmp_path):
         contract = Potential.load(Path(__file__).parent / "files" / f"{name}.jaxff").contract
         assert contract.needs == ("neighbors",) and "virials" in contract.outputs
     assert issubclass(ConfigError, JaxffError)
+
+
+def test_a_calculator_keeps_its_potential_whatever_becomes_of_the_file(tmp_path):
+    path = tmp_path / "p.jaxff"
+    make_potential().save(path)
+    atoms = bulk("Si", cubic=True)
+    atoms.calc = JaxffCalculator(path, "double")
+    energy = atoms.get_potential_energy()
+    make_potential(("Si", "O"), seed=7).save(path)
+    assert atoms.calc.set(skin=1.0) == {"skin": 1.0}
+    assert atoms.calc.potential.elements == ("Si",)
+    path.unlink()
+    for calculator in (copy.deepcopy(atoms.calc), pickle.loads(pickle.dumps(atoms.calc)), atoms.calc):
+        calculator.set(skin=0.2)
+        other = atoms.copy()
+        other.calc = calculator
+        assert other.get_potential_energy() == pytest.approx(energy, abs=1e-10)
+
+
+class Named(JaxffCalculator):
+    """A user's own kind of calculator."""
+
+
+def test_copies_keep_their_class_and_share_what_is_compiled(potentials):
+    calculator = Named(potentials["atoms"])
+    calculator.todict()
+    duplicate = copy.deepcopy(calculator)
+    assert type(duplicate) is Named and duplicate.evaluator is calculator.evaluator
+    assert type(pickle.loads(pickle.dumps(calculator))) is Named
+
+
+def test_potentials_can_be_copied_and_pickled(potentials, tmp_path):
+    potentials["atoms"].save(tmp_path / "p.jaxff")
+    loaded = Potential.load(tmp_path / "p.jaxff")
+    atoms = quartz()
+    structure = (*arguments(atoms), atoms.get_chemical_symbols())
+    energy = loaded.evaluate(*structure)["energy"]
+    for other in (copy.deepcopy(loaded), pickle.loads(pickle.dumps(loaded))):
+        assert other.evaluate(*structure)["energy"] == energy
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cell_that_is_not_finite_is_named(kind, potentials):
+    for periodic in (True, False):
+        atoms = quartz()
+        atoms.calc = JaxffCalculator(potentials[kind])
+        if kind == "atoms":
+            atoms.get_potential_energy()
+        atoms.pbc = periodic
+        atoms.cell[1, 1] = np.nan
+        with pytest.raises(StructureError, match="the cell has entries that are not finite"):
+            atoms.get_potential_energy()
+
+
+def test_the_grid_of_a_cell_stays_when_its_lengths_change_places(potentials):
+    """Two vectors of nearly one length, and a strain that makes the shorter one the longer."""
+    potential = potentials["cell"]
+    atoms = quartz()
+    calculator, energies, grids = JaxffCalculator(potential, "double"), [], set()
+    spacing = potential.model.grid_spacing
+    # The first vector just needs a larger grid than the second, and then loses its place.
+    counts = potential.model.grid_for(atoms.cell.array)
+    length = counts[0] * spacing
+    strains = np.linspace(-4e-3, 4e-3, 17)
+    for strain in strains:
+        atoms.set_cell(np.diag([length * (1.001 - strain), length * (0.999 + strain), length * 0.95]), scale_atoms=True)
+        atoms.calc = calculator
+        energies.append(atoms.get_potential_energy())
+        grids.add((tuple(calculator.system._order), calculator.system._grid))
+    assert len(grids) == 1
+    smooth = np.polynomial.Polynomial.fit(strains, energies, 4)(strains)
+    np.testing.assert_allclose(energies, smooth, atol=1e-5 * len(atoms))
+
+
+@pytest.mark.parametrize("kind", ["grid", "cell"])
+def test_unrelated_structures_start_anew(kind, potentials):
+    """The errors of a data set must not depend on the order of its frames."""
+    potential, calculator = potentials[kind], JaxffCalculator(potentials[kind], "double")
+    small, large = quartz(), quartz()
+    large.set_cell(large.cell.array * 1.2, scale_atoms=True)
+    for atoms in (small, large, small):
+        calculator.start_anew()
+        atoms.calc = calculator
+        expected = plain_reference.evaluate(potential, *arguments(atoms), atoms.get_chemical_symbols())["energy"]
+        assert atoms.get_potential_energy() == pytest.approx(expected, abs=1e-8)
+
+
+FORKED_BY_ANOTHER = """
+import os
+import jax.numpy as jnp
+from ase.build import bulk
+from jaxff import JaxffCalculator
+jnp.ones(3).sum().block_until_ready()
+import jax_models.systems
+child = os.fork()
+if child == 0:
+    try:
+        atoms = bulk("Si", cubic=True)
+        atoms.calc = JaxffCalculator("si.jaxff")
+        atoms.get_potential_energy()
+    except Exception as error:
+        print(type(error).__name__, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+def test_a_forked_child_is_told_whoever_used_jax(tmp_path):
+    assert run_script(FORKED_BY_ANOTHER, tmp_path).split() == ["JaxffError"]
