@@ -107,6 +107,7 @@ def read(folder: Path, *case) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("pair", PARTS)
 @pytest.mark.parametrize("model", MAKE)
 def test_a_hybrid_is_the_sum_of_its_parts(folder, outputs, model, pair, newton, ranks):
+    outputs(1)  # what the parts give alone
     output = outputs(ranks)
     if not (folder / f"{file_of(pair, model, newton, ranks)}.json").exists():
         pytest.fail(output[-3000:])
