@@ -35,7 +35,7 @@ def kept_counts(
     """
     needed = [int(n) for n in fresh]
     counts = [
-        n_kept if old is not None and _suits(n_kept, n, length, spacing) else n
+        int(n_kept if old is not None and _suits(n_kept, n, length, spacing) else n)
         for n_kept, n, length in zip(needed if old is None else old, needed, lengths, strict=True)
     ]
     return counts[0], counts[1], counts[2]
