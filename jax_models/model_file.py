@@ -26,7 +26,7 @@ from safetensors.numpy import load as parse_safetensors
 from safetensors.numpy import save as format_safetensors
 
 from jax_models.contract import SCHEMA_VERSION, Contract
-from jax_models.errors import JaxffError, ModelFileError
+from jax_models.errors import JaxffError, ModelFileError, StructureError
 from jax_models.exported import ExportedModel
 from jax_models.models import build
 
@@ -230,11 +230,12 @@ def _check_values(potential: ForceField) -> dict[str, Any]:
         np.array([[i % 2, i // 2 % 2, i // 4] for i in range(n)]) + generator.uniform(-0.12, 0.12, (n, 3))
     )
     cell = step * np.array([[2.3, 0.0, 0.0], [0.2, 2.4, 0.0], [-0.1, 0.3, 2.5]])
-    values = potential.evaluate(positions, cell, True, symbols)
-    if not all(np.isfinite(values[name]).all() for name in ("energy", "forces", "virial")):
-        raise ModelFileError(
-            "the potential gives numbers that are not finite for a small test structure; it is not saved"
-        )
+    try:
+        values = potential.evaluate(positions, cell, True, symbols)
+    except StructureError as failure:
+        raise ModelFileError(f"the potential fails for a small test structure ({failure}); it is not saved") from None
+    if not np.isfinite(values["virial"]).all():
+        raise ModelFileError("the virial of a small test structure is not finite; the potential is not saved")
     return {
         "symbols": symbols,
         "positions": positions.tolist(),
@@ -251,7 +252,11 @@ def verify(potential: ForceField, check: dict[str, Any], path: str | os.PathLike
     Raises:
         ModelFileError: the numbers differ; ``path`` names the file.
     """
-    now = potential.evaluate(np.array(check["positions"]), np.array(check["cell"]), True, check["symbols"])
+    structure = np.array(check["positions"]), np.array(check["cell"]), True, check["symbols"]
+    try:
+        now = potential.evaluate(*structure)
+    except StructureError as failure:
+        raise ModelFileError(f"{path} does not reproduce itself here: {failure}") from None
     for name in ("energy", "forces", "virial"):
         then = np.array(check[name])
         scale = max(1.0, float(np.abs(then).max()))
