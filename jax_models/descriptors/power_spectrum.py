@@ -81,9 +81,7 @@ class PowerSpectrum(eqx.Module):
             ("l_max", l_max, 0, 6),
         ):
             if not (isinstance(value, int) and low <= value <= high):
-                raise ConfigError(
-                    f"power_spectrum: {name} is {value}; it must be a whole number between {low} and {high}"
-                )
+                raise ConfigError(f"power_spectrum: {name} is {value}; it must be between {low} and {high}, and whole")
         if near is not None and not near > 0:
             raise ConfigError(f"power_spectrum: near is {near}; it must be a positive distance in Å")
         self.elements, self.cutoff, self.pair_n, self.triplet_n, self.l_max = (
