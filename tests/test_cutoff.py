@@ -79,4 +79,4 @@ def test_energy_is_flat_at_the_cutoff(name):
         energy, force, curvature = derivatives_at_the_cutoff((FLAT_TO_SECOND_ORDER | FLAT_TO_FIRST_ORDER)[name])
     assert energy < 1e-6
     assert force < 1e-3
-    assert (curvature < 1e-2) == (name in FLAT_TO_SECOND_ORDER), curvature
+    assert (curvature < 1e-3) == (name in FLAT_TO_SECOND_ORDER), curvature
