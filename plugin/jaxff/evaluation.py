@@ -93,6 +93,8 @@ def evaluate(structures: Iterable[Labelled], calculator: Calculator) -> Evaluati
     Raises:
         StructureError: a structure cannot be evaluated; the text names it.
     """
+    from jaxff.ase import JaxffCalculator
+
     result = Evaluation()
     for labelled in structures:
         atoms, group = labelled.atoms.copy(), labelled.group
