@@ -11,9 +11,13 @@ import numpy as np
 from jax_models.elements import ATOMIC_NUMBERS
 from jax_models.errors import ConfigError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 ENERGY_AND_DERIVATIVES = ("energy", "energies", "forces", "virial")
+GRADED = ("extrapolation_grade", "forces_expected_error")
+"""Of potentials with an uncertainty: from one evaluation, nearly free."""
+SPREADS = ("energy_std", "forces_std", "virial_std")
+"""Of potentials with an uncertainty: from a gradient for each member."""
 
 NEEDS = {
     "neighbors": "sees the neighbours of each atom",
@@ -47,6 +51,8 @@ class Contract:
     """Å; 0 where there is no grid."""
     teacher: Mapping[str, Any] | None = None
     """Of a delta model: the ``teacher`` whose energies must be added, by name, and its ``settings`` where known."""
+    uncertainty: bool = False
+    """Whether it comes with members, an extrapolation grade and expected force errors."""
     citation: str = ""
     schema_version: int = SCHEMA_VERSION
 
@@ -108,7 +114,8 @@ class Contract:
     def outputs(self) -> tuple[str, ...]:
         """Names of what an evaluation gives: the fields of a `jax_models.systems.result.Result`."""
         # The energy of a whole cell belongs to no atom, so neither does a virial.
-        return ENERGY_AND_DERIVATIVES if self.system == "cell" else (*ENERGY_AND_DERIVATIVES, "virials")
+        own = ENERGY_AND_DERIVATIVES if self.system == "cell" else (*ENERGY_AND_DERIVATIVES, "virials")
+        return (*own, *GRADED, *SPREADS) if self.uncertainty else own
 
     @property
     def needs(self) -> tuple[str, ...]:

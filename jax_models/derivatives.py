@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from jax_models.neighborhood import PADDING, Neighborhood
 
@@ -22,13 +22,36 @@ def energies_and_gradient(
     Everything else follows: F_i gets +g[i, k], F_neighbors[i, k] gets -g[i, k], virial = sum of r outer g.
     """
 
+    per_center, gradient, _ = energies_gradient_and_more(lambda nb: (energies(nb), None), neighborhood)
+    return per_center, gradient
+
+
+def energies_gradient_and_more(
+    function: Callable[[Neighborhood], tuple[Float[Array, " N"], PyTree]], neighborhood: Neighborhood
+) -> tuple[Float[Array, " N"], Float[Array, "N K 3"], PyTree]:
+    """As `energies_and_gradient`, of a function that returns something else beside the energies."""
+
     def total(vectors):
-        per_center = energies(neighborhood._replace(vectors=vectors))
-        return jnp.sum(per_center), per_center
+        per_center, more = function(neighborhood._replace(vectors=vectors))
+        return jnp.sum(per_center), (per_center, more)
 
     vectors = safe_padding(neighborhood).vectors
-    (_, per_center), gradient = jax.value_and_grad(total, has_aux=True)(vectors)
-    return per_center, zero_padding(gradient, neighborhood.mask)
+    (_, (per_center, more)), gradient = jax.value_and_grad(total, has_aux=True)(vectors)
+    return per_center, zero_padding(gradient, neighborhood.mask), more
+
+
+def members_energies_and_gradients(
+    energies: Callable[[Neighborhood], Float[Array, "M N"]], neighborhood: Neighborhood
+) -> tuple[Float[Array, "M N"], Float[Array, "M N K 3"]]:
+    """As `energies_and_gradient` for each of M members of a committee, whose features are computed once."""
+    safe = safe_padding(neighborhood)
+    found, pull_back = jax.vjp(lambda v: energies(safe._replace(vectors=v)), safe.vectors)
+
+    def gradient_of(member):
+        return pull_back(jnp.broadcast_to(member[:, None], found.shape))[0]
+
+    gradients = jax.vmap(gradient_of)(jnp.eye(len(found), dtype=found.dtype))
+    return found, jnp.where(neighborhood.mask[..., None], gradients, 0.0)
 
 
 def safe_padding(neighborhood: Neighborhood) -> Neighborhood:

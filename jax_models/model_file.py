@@ -1,9 +1,10 @@
 """Read, write and verify a .jaxff file.
 
 A zip of ``model.json`` (contract and architecture), ``weights.safetensors``, ``check.json`` (a small structure with its
-energy, forces and virial, evaluated again at load), ``provenance.json`` and, for functions written by others,
-``stablehlo/``. Every member's SHA-256 stands in ``model.json``, whose own stands in the zip's comment: a changed byte
-is noticed, whatever it would have meant.
+energy, forces and virial, evaluated again at load), ``provenance.json`` and, where there are any,
+``uncertainty.safetensors`` (grade, members, calibration) and ``stablehlo/`` (functions written by others). Every
+member's SHA-256 stands in ``model.json``, whose own stands in the zip's comment: a changed byte is noticed, whatever it
+would have meant.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ from jax_models.contract import SCHEMA_VERSION, Contract
 from jax_models.errors import JaxffError, ModelFileError, StructureError
 from jax_models.exported import ExportedModel
 from jax_models.models import build
+from jax_models.uncertainty import Uncertainty
 
 COMMENT = b"jaxff sha256:"
+UNCERTAINTY = "uncertainty.safetensors"
 TOLERANCE = 1e-6
 """Relative agreement asked of the check values, evaluated in double precision on any machine."""
 
@@ -48,6 +51,8 @@ class ForceField(Protocol):
     def reference_energies(self) -> np.ndarray: ...
     @property
     def provenance(self) -> dict[str, Any]: ...
+    @property
+    def uncertainty(self) -> Uncertainty | None: ...
 
     def evaluate(self, positions: Any, cell: Any, periodic: Any, symbols: list[str]) -> Mapping[str, Any]: ...
 
@@ -61,6 +66,7 @@ class Contents:
     architecture: dict[str, Any]
     reference_energies: np.ndarray
     provenance: dict[str, Any]
+    uncertainty: Uncertainty | None
     check: dict[str, Any]
 
 
@@ -85,6 +91,8 @@ def to_bytes(potential: ForceField) -> bytes:
         "check.json": _json(_check_values(potential)),
         "provenance.json": _json(potential.provenance),
     }
+    if potential.uncertainty is not None:
+        members[UNCERTAINTY] = format_safetensors(potential.uncertainty.arrays())
     if isinstance(potential.model, ExportedModel):
         members |= {f"stablehlo/energies_{dtype}.bin": data for dtype, data in potential.model.artifacts.items()}
     model = {
@@ -157,12 +165,14 @@ def parse(data: bytes, name: str | os.PathLike) -> Contents:
                 f"it has schema version {version}, this jaxff reads up to {SCHEMA_VERSION}: install a newer jaxff"
             )
         contract = Contract.from_dict(model["contract"])
+        rebuilt = _rebuild(model["architecture"], contract, members)
         return Contents(
             contract=contract,
-            model=_rebuild(model["architecture"], contract, members),
+            model=rebuilt,
             architecture=model["architecture"],
             reference_energies=np.array(model["reference_energies"], float),
             provenance=json.loads(members["provenance.json"]),
+            uncertainty=_uncertainty(members, contract, rebuilt),
             check=json.loads(members["check.json"]),
         )
     except (KeyError, TypeError, ValueError, JaxffError) as error:
@@ -211,6 +221,13 @@ def _rebuild(architecture: dict[str, Any], contract: Contract, members: dict[str
     if arrays:
         raise ModelFileError(f"the weights hold {', '.join(sorted(arrays))}, which the architecture has no place for")
     return jax.tree_util.tree_unflatten(structure, filled)
+
+
+def _uncertainty(members: dict[str, bytes], contract: Contract, model: Any) -> Uncertainty | None:
+    if UNCERTAINTY not in members:
+        return None
+    n_head = sum(np.size(leaf) for leaf in jax.tree.leaves(model.head())) if hasattr(model, "head") else 0
+    return Uncertainty.from_arrays(parse_safetensors(members[UNCERTAINTY]), len(contract.elements), n_head)
 
 
 def _named_arrays(model: eqx.Module) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from jax_models.committee import Committee, committee_of
 from jax_models.descriptors import DESCRIPTORS, WHOLE_CELL
 from jax_models.errors import ConfigError
 from jax_models.interfaces import Descriptor, Prior, Readout, ReferencePoints
@@ -63,8 +64,13 @@ class LocalModel(eqx.Module):
         return self.readout.head()
 
     def energies(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
+        return self.energies_and_features(neighborhood)[0]
+
+    def energies_and_features(self, neighborhood: Neighborhood) -> tuple[Float[Array, " N"], Float[Array, "N F"]]:
+        """Energy of each centre (eV), and the normalised features that it was made from."""
         seen, of_priors = split(self.priors, neighborhood)
-        return self.readout(self._features(seen), neighborhood.species) + of_priors
+        features = self._features(seen)
+        return self.readout(features, neighborhood.species) + of_priors, features
 
 
 class PointDescriptor(eqx.Module):
@@ -116,6 +122,10 @@ class PointModel(LocalModel):
     def spacing(self) -> float:
         return self.descriptor.points.spacing_for(self.descriptor.inner) if self.centers == "grid" else 0.0
 
+    def energies_and_features(self, neighborhood: Neighborhood) -> tuple[Float[Array, " N"], Float[Array, "N F"]]:
+        """As `LocalModel.energies_and_features`; the features of an atom are the mean of its points'."""
+        return self.energies(neighborhood), self.features(neighborhood)
+
     def energies(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
         mean, scale = jax.lax.stop_gradient((self.feature_mean, self.feature_scale))
 
@@ -139,14 +149,15 @@ def _empty(dtype: Any) -> Neighborhood:
 
 def build(
     architecture: dict[str, Any], elements: tuple[str, ...], cutoff: float, seed: int = 0
-) -> LocalModel | MessagePassing | WholeCellModel:
+) -> LocalModel | MessagePassing | WholeCellModel | Committee:
     """The model that ``architecture`` describes, with fresh parameters.
 
     Args:
         architecture: ``{"descriptor": {"name": "ace", ...}, "readout": {"name": "mlp", ...}, "priors": [{"name": "zbl",
             ...}]}`` for a local model, with ``"reference_points": {"name": "bonds", ...}`` one that looks from there,
             ``{"name": "painn", ..., "priors": [...]}`` for a message-passing one; what is left out takes its default. A
-            descriptor of whole cells without reference points makes a model of whole cells.
+            descriptor of whole cells without reference points makes a model of whole cells. ``{"members": 4, "of":
+            {...}}`` is a committee of such models.
 
     Raises:
         ConfigError: an unknown name or setting, or one outside its range.
@@ -158,6 +169,10 @@ def build(
     """
     if not cutoff > 0:
         raise ConfigError(f"cutoff is {cutoff}; it must be a positive distance in Å")
+    if "members" in architecture:
+        return committee_of(
+            [build(architecture["of"], elements, cutoff, seed + n) for n in range(architecture["members"])]
+        )
     priors = [construct(PRIORS, "prior", prior, elements, cutoff) for prior in architecture.get("priors", [])]
     if "name" in architecture:
         settings = {k: v for k, v in architecture.items() if k != "priors"}
@@ -228,6 +243,8 @@ def completed(architecture: dict[str, Any]) -> dict[str, Any]:
         >>> completed({"descriptor": {"name": "ace"}})["readout"]["name"]
         'mlp'
     """
+    if "members" in architecture:
+        return {**architecture, "of": completed(architecture["of"])}
     parts: dict[str, Any] = {"priors": [_with_defaults(PRIORS, prior) for prior in architecture.get("priors", [])]}
     if "name" in architecture:
         return _with_defaults(MESSAGE_PASSING, {k: v for k, v in architecture.items() if k != "priors"}) | parts

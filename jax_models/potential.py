@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from jax_models.neighborhood import Neighborhood
 from jax_models.precision import model_in
 from jax_models.systems import evaluator_for, system_for
 from jax_models.systems.evaluator import compiled
+from jax_models.uncertainty import Uncertainty
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,13 @@ class Potential:
     reference_energies: Float[np.ndarray, " S"]
     """eV per atom of each element, added in float64 by the engines: large constants have no place in float32."""
     provenance: dict[str, Any] = field(default_factory=dict)
+    uncertainty: Uncertainty | None = None
+    """Members, grade and calibration, where it has been given any; see `jax_models.training.uncertainty`."""
 
     def __post_init__(self) -> None:
+        if self.contract.uncertainty != (self.uncertainty is not None):
+            contract = dataclasses.replace(self.contract, uncertainty=self.uncertainty is not None)
+            object.__setattr__(self, "contract", contract)
         # What a training records of a delta model's teacher is what engines must know of it.
         delta = self.provenance.get("delta")
         if delta is not None and self.contract.teacher != delta:
@@ -88,7 +94,15 @@ class Potential:
         """
         return element_indices(symbols, self.elements)
 
-    def evaluate(self, positions, cell, periodic, symbols: list[str], double: bool = True) -> dict[str, Any]:
+    def evaluate(
+        self,
+        positions,
+        cell,
+        periodic,
+        symbols: list[str],
+        double: bool = True,
+        outputs: Collection[str] | None = None,
+    ) -> dict[str, Any]:
         """Energy, forces, virial and per-atom values of one structure, by a `System` of its own.
 
         Args:
@@ -97,6 +111,7 @@ class Potential:
             periodic: along which cell vectors, or one value for all.
             symbols: of the N atoms.
             double: compute in float64.
+            outputs: names from the contract's ``outputs`` that are wanted; None: all but those of the uncertainty.
 
         Returns:
             ``energy`` (eV), ``energies[N]``, ``forces[N, 3]`` (eV/Å), ``virial[3, 3]`` = dE/dstrain (eV),
@@ -109,7 +124,7 @@ class Potential:
         if precision not in self._evaluators:
             self._evaluators[precision] = evaluator_for(self, precision)
         system = system_for(self, skin=0.0, evaluator=self._evaluators[precision])
-        return system.evaluate(positions, cell, periodic, self.species_of(symbols)).to_dict()
+        return system.evaluate(positions, cell, periodic, self.species_of(symbols), outputs).to_dict()
 
     def save(self, path: str | os.PathLike) -> None:
         """Write a ``.jaxff`` file, replacing an old one only when the new one is complete.
@@ -141,7 +156,12 @@ class Potential:
         """
         found = model_file.parse(data, name)
         potential = Potential(
-            found.contract, found.model, found.architecture, found.reference_energies, found.provenance
+            found.contract,
+            found.model,
+            found.architecture,
+            found.reference_energies,
+            found.provenance,
+            found.uncertainty,
         )
         if verify:
             model_file.verify(potential, found.check, name)

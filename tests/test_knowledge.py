@@ -16,9 +16,9 @@ from training_data import TINY, emt_structures
 from whole_cell_potentials import whole_cell_potential
 
 from jax_models import ConfigError, DatasetError, Potential
+from jax_models.heads import Heads, only_head
 from jax_models.models import build
 from jax_models.training.data.batches import common_shape, pack, prepare
-from jax_models.training.gradient.heads import Heads, only_head
 from jax_models.training.gradient.trainer import train
 from jax_models.training.settings import Settings
 from jax_models.training.teachers.alignment import aligned_factor, aligned_references

@@ -225,6 +225,9 @@ class MACE(MessagePassing):
         """The readouts of all layers but the last, and the last matrix: each ends in one number."""
         return self.readouts[:-1], self.last_readout
 
+    def features(self, own: Float[Array, "N M C"]) -> Float[Array, "N C"]:
+        return own[:, 0]
+
     def radial_functions(self, t: int, r: Float[Array, "*n"]) -> Float[Array, "*n PC"]:
         fcut = np.sqrt(2.0 / self.cutoff) * envelope(r, self.cutoff, "polynomial", self.num_cutoff_basis)
         return self.layers[t].radial(bessel(r, self.num_radial_basis, self.cutoff) * fcut[..., None])

@@ -29,8 +29,8 @@ Fetch = Callable[[Float[Array, "N F"]], Float[Array, "A F"]]
 
 
 class MessagePassing(eqx.Module):
-    """Base of the networks. A subclass gives `n_layers`, `radial_functions`, `first_layer`, `message`, `layer` and
-    `head`.
+    """Base of the networks. A subclass gives `n_layers`, `radial_functions`, `first_layer`, `message`, `layer`,
+    `features` and `head`.
 
     ``energy_scale`` (eV) multiplies the network's output, and ``neighbors_per_atom`` divides its sums over neighbours
     where the architecture asks for that; both are set from training data and are not trained.
@@ -86,6 +86,10 @@ class MessagePassing(eqx.Module):
         """The parameters in which the output is linear. The others are the trunk, which other heads may share."""
         raise NotImplementedError
 
+    def features(self, own: Own) -> Float[Array, "N F"]:
+        """Scalars of the last layer's result, from which the output is made."""
+        raise NotImplementedError
+
     def scaled(self, output: Float[Array, " N"]) -> Float[Array, " N"]:
         """Output of one layer in eV."""
         return jax.lax.stop_gradient(self.energy_scale) * output
@@ -111,6 +115,12 @@ class MessagePassing(eqx.Module):
         Raises:
             ConfigError: the neighborhood has no ``neighbors``.
         """
+        return self.energies_and_features(neighborhood, fetch)[0]
+
+    def energies_and_features(
+        self, neighborhood: Neighborhood, fetch: Fetch = lambda messages: messages
+    ) -> tuple[Float[Array, " N"], Float[Array, "N F"]]:
+        """As `energies`, with the last layer's `features`."""
         if neighborhood.neighbors is None:
             raise ConfigError("a message-passing model needs Neighborhood.neighbors, the index of each neighbour")
         seen = self.seen(neighborhood)
@@ -120,7 +130,7 @@ class MessagePassing(eqx.Module):
             received = gather_messages(fetch(self.message(t, own)), neighborhood.neighbors)
             own, output = self.layer(t, seen, own, received)
             energy = energy + self.scaled(output)
-        return energy
+        return energy, self.features(own)
 
 
 def gather_messages(messages: Float[Array, "A F"], neighbors: Int[Array, "N K"]) -> Float[Array, "N K F"]:

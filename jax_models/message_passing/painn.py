@@ -138,6 +138,9 @@ class PaiNN(MessagePassing):
         mu = mu + jnp.einsum("nkf,nka->naf", radial, direction) + jnp.sum(carried[:, :, None] * mu_j, axis=1)
         return self._update(t, q + jnp.sum(dq, axis=1), mu)
 
+    def features(self, own) -> Float[Array, "N F"]:
+        return own[0]
+
     def radial_functions(self, t: int, r: Float[Array, "*n"]) -> Float[Array, "*n C"]:
         net, n = self.interactions[t].filter_net, self.embedding.shape[1]
         used = 3 * n if t else 2 * n

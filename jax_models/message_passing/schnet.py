@@ -111,6 +111,9 @@ class SchNet(MessagePassing):
     def head(self) -> Dense:
         return self.output[1]
 
+    def features(self, own: Float[Array, "N F"]) -> Float[Array, "N F"]:
+        return own
+
     def radial_functions(self, t: int, r: Float[Array, "*n"]) -> Float[Array, "*n F2"]:
         filters = self.interactions[t].filters(gaussians(r, self.n_rbf, self.cutoff))
         return filters * envelope(r, self.cutoff, self.cutoff_fn)[..., None]

@@ -9,7 +9,7 @@ kept, so that memory does not grow with the number of edges.
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from jax_models.derivatives import safe_padding, zero_padding
 from jax_models.message_passing.network import MessagePassing, gather_messages
 from jax_models.neighborhood import Neighborhood
 from jax_models.precision import model_in
+from jax_models.uncertainty.grade import Grade
 
 
 class Centers(NamedTuple):
@@ -37,21 +38,23 @@ class Stages:
 
     ``start(centers)`` -> energies, own, message;
     ``forward(t, centers, own, messages)`` -> energies, own, message, for the layers between first and last;
-    ``last(centers, own, messages, gradients)`` -> energies, dE/dvectors, dE/down, gradients;
+    ``last(centers, own, messages, gradients, graded)`` -> energies, dE/dvectors, dE/down, gradients, grade;
     ``backward(t, centers, own, messages, d_own, d_messages, gradients)`` -> dE/dvectors, dE/down, gradients;
     ``finish(centers, d_own, d_messages)`` -> dE/dvectors;
-    ``only(centers)`` -> energies, dE/dvectors, of a network with one layer.
+    ``only(centers, graded)`` -> energies, dE/dvectors, grade, of a network with one layer.
 
-    ``gradients`` [A, F] is added to in place, and d_messages is the finished array of the layer above.
+    ``gradients`` [A, F] is added to in place, and d_messages is the finished array of the layer above. The grade of
+    each centre is None where it is not wanted.
     """
 
-    def __init__(self, model: MessagePassing):
+    def __init__(self, model: MessagePassing, grade: Grade | None = None):
         self._model_in = functools.partial(model_in, model)
+        self._grade: Any = grade
         self.n_layers = model.n_layers
         self.start = jax.jit(self._start)
-        self.only = jax.jit(self._only)
+        self.only = jax.jit(self._only, static_argnums=1)
         self.forward = jax.jit(self._forward, static_argnums=0)
-        self.last = jax.jit(self._last, donate_argnums=3)
+        self.last = jax.jit(self._last, donate_argnums=3, static_argnums=4)
         self.backward = jax.jit(self._backward, static_argnums=0, donate_argnums=6)
         self.finish = jax.jit(self._finish)
 
@@ -85,22 +88,29 @@ class Stages:
     def _start(self, centers: Centers):
         return self._first(safe_padding(centers.neighborhood))
 
-    def _only(self, centers: Centers):
+    def _only(self, centers: Centers, graded: bool):
         nb = safe_padding(centers.neighborhood)
-        energies, pull_back = jax.vjp(lambda v: self._first(nb._replace(vectors=v))[0], nb.vectors)
+        first = lambda v: self._first(nb._replace(vectors=v))[:2]  # noqa: E731
+        energies, pull_back, own = jax.vjp(first, nb.vectors, has_aux=True)
         (d_vectors,) = pull_back(centers.weights)
-        return energies, zero_padding(d_vectors, nb.mask)
+        return energies, zero_padding(d_vectors, nb.mask), self._grade_of(own, nb, graded)
 
     def _forward(self, t: int, centers: Centers, own, messages):
         nb = safe_padding(centers.neighborhood)
         return self._layer_on(t, nb, own, gather_messages(messages, nb.neighbors))
 
-    def _last(self, centers: Centers, own, messages, gradients):
+    def _last(self, centers: Centers, own, messages, gradients, graded: bool):
         nb, t = safe_padding(centers.neighborhood), self.n_layers - 1
-        step = lambda v, own, received: self._layer_on(t, nb._replace(vectors=v), own, received)[0]  # noqa: E731
-        energies, pull_back = jax.vjp(step, nb.vectors, own, gather_messages(messages, nb.neighbors))
+        step = lambda v, own, received: self._layer_on(t, nb._replace(vectors=v), own, received)  # noqa: E731
+        received = gather_messages(messages, nb.neighbors)
+        energies, pull_back, last = jax.vjp(step, nb.vectors, own, received, has_aux=True)
         d_vectors, d_own, d_received = pull_back(centers.weights)
-        return energies, zero_padding(d_vectors, nb.mask), d_own, _add(gradients, nb, d_received)
+        grade = self._grade_of(last, nb, graded)
+        return energies, zero_padding(d_vectors, nb.mask), d_own, _add(gradients, nb, d_received), grade
+
+    def _grade_of(self, own, nb: Neighborhood, graded: bool) -> Float[Array, " B"] | None:
+        dtype = nb.vectors.dtype
+        return model_in(self._grade, dtype)(self._model_in(dtype).features(own), nb.species) if graded else None
 
     def _backward(self, t: int, centers: Centers, own, messages, d_own, d_messages, gradients):
         nb = safe_padding(centers.neighborhood)
@@ -119,7 +129,7 @@ class Stages:
         model = self._model_in(nb.vectors.dtype)
         own, output = model.layer(t, model.seen(nb), own, received)
         if t + 1 == self.n_layers:
-            return (model.scaled(output),)
+            return model.scaled(output), own
         return model.scaled(output), own, model.message(t + 1, own)
 
 

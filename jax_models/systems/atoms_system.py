@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jax_models.contract import GRADED, SPREADS
 from jax_models.derivatives import atomic_virials, forces, virial
 from jax_models.errors import StructureError
 from jax_models.neighborhood import bucket
@@ -19,7 +20,8 @@ from jax_models.systems.system import System
 SPARE = 1.25
 """Room for neighbours, over what is needed, that is kept from an earlier structure."""
 
-BlockResult = tuple[slice, Float[np.ndarray, " B"], Float[np.ndarray, "B K 3"]]
+BlockResult = tuple[Any, ...]
+"""Rows, energies [B], dE/dvectors [B, K, 3], and the grade [B] where it is wanted."""
 
 
 class AtomsSystem(System):
@@ -49,7 +51,7 @@ class AtomsSystem(System):
         cell: Float[np.ndarray, "3 3"],
         periodic: Bool[np.ndarray, " 3"],
         species: Int[np.ndarray, " N"],
-        virials: bool,
+        outputs: Collection[str],
     ) -> Result:
         self.list.update(positions, cell, periodic)
         build, of_blocks = self._blocks_of
@@ -57,24 +59,54 @@ class AtomsSystem(System):
             self._allocate(species)
             self._blocks_of = self.list.builds, species.copy()
         energies = np.empty(len(positions))
-        for rows, block_energies, gradient in self._results(positions):
+        grades = np.empty(len(positions)) if set(GRADED).intersection(outputs) else None
+        for rows, block_energies, gradient, *grade in self._results(positions, grades is not None):
             _, n, width = self._gradient[:, rows].shape
             energies[rows] = block_energies[:n]
+            if grades is not None:
+                grades[rows] = grade[0][:n]
             # Component first, for the sums in double.
             self._gradient[:, rows] = gradient[:n, :width].transpose(2, 0, 1)
         vectors, gradient = self._vectors.transpose(1, 2, 0), self._gradient.transpose(1, 2, 0)
-        by_atom = atomic_virials(vectors, gradient) if virials else None
+        by_atom = atomic_virials(vectors, gradient) if "virials" in outputs else None
         on_atoms = forces(gradient, self.list.neighbors, len(positions))
-        return Result(energies, on_atoms, virial(vectors, gradient), by_atom)
+        more = self._spreads(len(positions)) if set(SPREADS).intersection(outputs) else {}
+        uncertainty = self.potential.uncertainty
+        if grades is not None and uncertainty is not None:
+            more |= dict(zip(GRADED, (grades, uncertainty.expected_error(grades, on_atoms)), strict=True))
+        return Result(energies, on_atoms, virial(vectors, gradient), by_atom, more)
 
     def start_anew(self) -> None:
         """Nothing to do: a list that is kept is complete, and changes no result."""
 
-    def _results(self, positions: Float[np.ndarray, "N 3"]) -> Iterator[BlockResult]:
-        """Rows, energies and gradient of each block."""
+    def _results(self, positions: Float[np.ndarray, "N 3"], graded: bool) -> Iterator[BlockResult]:
+        """Rows, energies and gradient of each block; and the grade, where it is wanted."""
+        run = self.evaluator.run_graded if graded else self.evaluator.run
         for rows, workspace in self._blocks:
             self._fill(positions, rows, workspace)
-            yield rows, *self.evaluator.run(workspace)
+            yield rows, *run(workspace)
+
+    def _spreads(self, n_atoms: int) -> dict[str, np.ndarray]:
+        """Standard deviations over the members, of workspaces that are filled."""
+        uncertainty: Any = self.potential.uncertainty
+        energies, on_atoms, virials = 0.0, [], []
+        blocks = [(rows, *self.evaluator.run_members(workspace)) for rows, workspace in self._filled()]
+        for rows, member_energies, gradients in blocks:
+            n, width = self._vectors[0, rows].shape
+            energies = energies + member_energies[:, :n].sum(axis=1, dtype=float)
+            vectors, gradients = self._vectors[:, rows].transpose(1, 2, 0), gradients[:, :n, :width].astype(float)
+            of = self.list.neighbors[rows], n_atoms, rows
+            on_atoms.append(np.array([forces(gradient, *of) for gradient in gradients]))
+            virials.append(np.array([virial(vectors, gradient) for gradient in gradients]))
+        members = energies, sum(on_atoms), sum(virials)
+        return {
+            name: float(uncertainty.spread) * np.std(of_members, axis=0, ddof=1)
+            for name, of_members in zip(SPREADS, members, strict=True)
+        }
+
+    def _filled(self) -> list[tuple[slice, Any]]:
+        """Rows and filled workspaces that members are evaluated on."""
+        return self._blocks
 
     def _allocate(self, species: Int[np.ndarray, " N"]) -> None:
         self._blocks_of = -1, species  # an error from here on leaves no blocks, rather than half of them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import jax
@@ -81,7 +82,7 @@ class CellSystem(System):
         cell: Float[np.ndarray, "3 3"],
         periodic: Bool[np.ndarray, " 3"],
         species: Int[np.ndarray, " N"],
-        virials: bool,
+        outputs: Collection[str],
     ) -> Result:
         n = len(positions)
         if n == 0:

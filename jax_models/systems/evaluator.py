@@ -7,6 +7,7 @@ handful of times. An evaluator holds compiled functions only: whoever drives it 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,11 +18,16 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jax_models.derivatives import energies_and_gradient
+from jax_models.derivatives import (
+    energies_and_gradient,
+    energies_gradient_and_more,
+    members_energies_and_gradients,
+)
 from jax_models.errors import ConfigError
 from jax_models.neighborhood import Neighborhood, bucket
 from jax_models.precision import compute_type, model_in
 from jax_models.systems.system import ForceField, check_process
+from jax_models.uncertainty import Uncertainty
 
 CPU_BLOCK = 256
 """Centres a block on a CPU: measured flat between 64 and 512, and 256 amortises the call."""
@@ -66,6 +72,9 @@ class Evaluator:
         self.device = local_devices(device)[0] if isinstance(device, str) else device
         self._double = precision == "double"
         self._function: Any = compiled(potential.model)
+        uncertainty = potential.uncertainty
+        self._graded: Any = uncertainty and compiled_with_grade(potential.model, uncertainty)
+        self._members: Any = uncertainty and compiled_members(potential.model, uncertainty)
 
     @property
     def largest_block(self) -> int:
@@ -75,7 +84,8 @@ class Evaluator:
     @property
     def compilations(self) -> int:
         """Shapes compiled so far."""
-        return self._function._cache_size()
+        functions = (self._function, self._graded, self._members)
+        return sum(function._cache_size() for function in functions if function is not None)
 
     def new_workspace(self, block: int, n_neighbors: int) -> Workspace:
         """A workspace of its own for the caller, all padding, with room for ``n_neighbors`` or a few more."""
@@ -92,11 +102,22 @@ class Evaluator:
 
         Rows and neighbours that are left as padding have zero gradient; their energies mean nothing.
         """
+        return self._run(self._function, workspace)
+
+    def run_graded(
+        self, workspace: Workspace
+    ) -> tuple[Float[np.ndarray, " B"], Float[np.ndarray, "B K 3"], Float[np.ndarray, " B"]]:
+        """As `run`, and the extrapolation grade of each row; only of potentials with an uncertainty."""
+        return self._run(self._graded, workspace)
+
+    def run_members(self, workspace: Workspace) -> tuple[Float[np.ndarray, "M B"], Float[np.ndarray, "M B K 3"]]:
+        """As `run`, by each member; only of potentials with an uncertainty."""
+        return self._run(self._members, workspace)
+
+    def _run(self, function: Any, workspace: Workspace) -> Any:
         with jax.enable_x64(self._double), jax.default_device(self.device):
-            energies, gradient = self._function(
-                workspace.vectors, workspace.species, workspace.neighbor_species, workspace.mask
-            )
-        return np.asarray(energies), np.asarray(gradient)
+            found = function(workspace.vectors, workspace.species, workspace.neighbor_species, workspace.mask)
+        return tuple(map(np.asarray, found))
 
 
 class BlockSize:
@@ -135,6 +156,31 @@ def compiled(model: eqx.Module) -> Callable[..., tuple[Any, Any]]:
         return energies_and_gradient(model_in(model, vectors.dtype).energies, neighborhood)
 
     return jax.jit(jaxff_energy_and_gradient)
+
+
+def compiled_with_grade(model: eqx.Module, uncertainty: Uncertainty) -> Callable[..., tuple[Any, Any, Any]]:
+    """As `compiled`, with the extrapolation grade of each centre as third result."""
+
+    def jaxff_energy_gradient_and_grade(vectors, species, neighbor_species, mask, neighbors=None):
+        neighborhood = Neighborhood(vectors, species, neighbor_species, mask, neighbors)
+        function = model_in(model, vectors.dtype).energies_and_features
+        energies, gradient, features = energies_gradient_and_more(function, neighborhood)
+        return energies, gradient, model_in(uncertainty, vectors.dtype).grade(features, species)
+
+    return jax.jit(jaxff_energy_gradient_and_grade)
+
+
+def compiled_members(model: eqx.Module, uncertainty: Uncertainty) -> Callable[..., tuple[Any, Any]]:
+    """As `compiled`, by each member of the uncertainty."""
+
+    def jaxff_members(vectors, species, neighbor_species, mask, neighbors=None):
+        neighborhood = Neighborhood(vectors, species, neighbor_species, mask, neighbors)
+        energies = functools.partial(
+            model_in(uncertainty, vectors.dtype).members_energies, model_in(model, vectors.dtype)
+        )
+        return members_energies_and_gradients(energies, neighborhood)
+
+    return jax.jit(jaxff_members)
 
 
 def local_devices(name: str) -> list[jax.Device]:

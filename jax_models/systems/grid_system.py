@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class GridSystem(System):
         cell: Float[np.ndarray, "3 3"],
         periodic: Bool[np.ndarray, " 3"],
         species: Int[np.ndarray, " N"],
-        virials: bool,
+        outputs: Collection[str],
     ) -> Result:
         if not np.array_equal(species, self._species):  # another structure, with a grid of its own
             self.start_anew()

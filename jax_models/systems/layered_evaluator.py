@@ -47,7 +47,7 @@ class Exchange:
     forward: bool
 
 
-BlockResults = list[tuple[Float[np.ndarray, " B"], Float[np.ndarray, "B K 3"]]]
+BlockResults = list[tuple[np.ndarray, ...]]
 
 
 class MessageRows:
@@ -71,12 +71,13 @@ class LayeredEvaluator(Evaluator):
     def __init__(self, potential: ForceField, precision: str = "single", device: str | jax.Device = "auto"):
         super().__init__(potential, precision, device)
         model: Any = potential.model
-        self.stages = Stages(model if precision == "double" else model.tabulated())
+        grade = None if potential.uncertainty is None else potential.uncertainty.grade
+        self.stages = Stages(model if precision == "double" else model.tabulated(), grade)
         self.message_widths = self.stages.message_widths()
 
     @property
     def compilations(self) -> int:
-        return self.stages.compilations()
+        return self.stages.compilations() + (0 if self._members is None else self._members._cache_size())
 
     def new_workspace(self, block: int, n_neighbors: int) -> LayeredWorkspace:
         local = super().new_workspace(block, n_neighbors)
@@ -87,9 +88,15 @@ class LayeredEvaluator(Evaluator):
             weights=np.zeros(block, self.dtype),
         )
 
-    def run_all(self, blocks: Sequence[LayeredWorkspace], capacity: int) -> BlockResults:
+    def run_members(self, workspace: Any) -> tuple[Float[np.ndarray, "M B"], Float[np.ndarray, "M B K 3"]]:
+        """As `Evaluator.run_members`, of all atoms in one workspace: neighbours are its rows."""
+        with jax.enable_x64(self._double), jax.default_device(self.device):
+            found = self._members(*(getattr(workspace, name) for name in Neighborhood._fields))
+        return np.asarray(found[0]), np.asarray(found[1])
+
+    def run_all(self, blocks: Sequence[LayeredWorkspace], capacity: int, graded: bool = False) -> BlockResults:
         """As `steps`, where each atom is some block's centre, so that nothing has to be exchanged."""
-        steps = self.steps(blocks, capacity)
+        steps = self.steps(blocks, capacity, graded=graded)
         while True:
             try:
                 next(steps)
@@ -97,7 +104,11 @@ class LayeredEvaluator(Evaluator):
                 return finished.value
 
     def steps(
-        self, blocks: Sequence[LayeredWorkspace], capacity: int, needed: Sequence[int] | None = None
+        self,
+        blocks: Sequence[LayeredWorkspace],
+        capacity: int,
+        needed: Sequence[int] | None = None,
+        graded: bool = False,
     ) -> Generator[Exchange, None, BlockResults]:
         """Evaluate ``blocks``, stopping at each exchange.
 
@@ -107,15 +118,18 @@ class LayeredEvaluator(Evaluator):
                 included.
             needed: for each layer, how many of the first blocks it must be evaluated on; all, unless ghosts are
                 centres too, which the last layers need not reach.
+            graded: whether the extrapolation grade is wanted; only of potentials with an uncertainty.
 
         Returns:
-            for each block, energies [B] (eV, without reference energies) and dE/dvectors [B, K, 3] (eV/Å).
+            for each block, energies [B] (eV, without reference energies) and dE/dvectors [B, K, 3] (eV/Å); and the
+            grade [B], where it is wanted.
         """
         last = self.stages.n_layers - 1
         needed = needed or [len(blocks)] * (last + 1)
         centers = [self._centers(block, capacity) for block in blocks]
         energies: list[list] = [[] for _ in blocks]
         gradients: list[list] = [[] for _ in blocks]
+        grades: list = [None] * len(blocks)
 
         def run(step, *arguments):
             with jax.enable_x64(self._double), jax.default_device(self.device):
@@ -123,9 +137,9 @@ class LayeredEvaluator(Evaluator):
 
         if last == 0:
             for b, block in enumerate(centers[: needed[0]]):
-                energy, gradient = run(self.stages.only, block)
+                energy, gradient, grades[b] = run(self.stages.only, block, graded)
                 energies[b], gradients[b] = [energy], [gradient]
-            return self._collect(blocks, energies, gradients)
+            return self._collect(blocks, energies, gradients, grades)
 
         own: list[list] = [[] for _ in range(last)]
         messages: list = []
@@ -147,7 +161,9 @@ class LayeredEvaluator(Evaluator):
         d_own: list = [None] * len(blocks)
         d_messages = run(jax.numpy.zeros_like, messages[-1])
         for b, block in enumerate(centers[: needed[last]]):
-            energy, gradient, d_own[b], d_messages = run(self.stages.last, block, own[-1][b], messages[-1], d_messages)
+            energy, gradient, d_own[b], d_messages, grades[b] = run(
+                self.stages.last, block, own[-1][b], messages[-1], d_messages, graded
+            )
             energies[b].append(energy)
             gradients[b].append(gradient)
         for t in range(last - 1, -1, -1):
@@ -164,7 +180,7 @@ class LayeredEvaluator(Evaluator):
                 else:
                     gradient = run(self.stages.finish, block, d_own[b], above)
                 gradients[b].append(gradient)
-        return self._collect(blocks, energies, gradients)
+        return self._collect(blocks, energies, gradients, grades)
 
     def _centers(self, block: LayeredWorkspace, capacity: int) -> Centers:
         rows = np.where(block.centers < 0, capacity, block.centers).astype(np.int32)
@@ -179,11 +195,14 @@ class LayeredEvaluator(Evaluator):
             array[block.centers[owned]] = message[owned]
         return array
 
-    def _collect(self, blocks: Sequence[LayeredWorkspace], energies: list[list], gradients: list[list]) -> BlockResults:
+    def _collect(
+        self, blocks: Sequence[LayeredWorkspace], energies: list[list], gradients: list[list], grades: list
+    ) -> BlockResults:
         return [
             (
                 sum((np.asarray(e) for e in energy), np.zeros(len(block.species), self.dtype)),
                 sum((np.asarray(g) for g in gradient), np.zeros_like(block.vectors)),
+                *([] if grade is None else [np.asarray(grade)]),
             )
-            for block, energy, gradient in zip(blocks, energies, gradients, strict=True)
+            for block, energy, gradient, grade in zip(blocks, energies, gradients, grades, strict=True)
         ]

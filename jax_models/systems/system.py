@@ -12,10 +12,11 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jax_models.contract import Contract
+from jax_models.contract import ENERGY_AND_DERIVATIVES, Contract
 from jax_models.errors import JaxffError, StructureError
 from jax_models.neighborhood import check_finite
 from jax_models.systems.result import Result
+from jax_models.uncertainty import Uncertainty
 
 _forked = False
 """Whether this process was forked from one whose JAX had started its threads."""
@@ -40,6 +41,8 @@ class ForceField(Protocol):
     def model(self) -> eqx.Module: ...
     @property
     def reference_energies(self) -> Float[np.ndarray, " S"]: ...
+    @property
+    def uncertainty(self) -> Uncertainty | None: ...
 
 
 def check_process() -> None:
@@ -89,7 +92,8 @@ class System(ABC):
             cell: rows a, b, c (Å); what stands along directions that are not periodic does not matter.
             periodic: along which cell vectors.
             species: index of each atom's element in the potential's list.
-            outputs: names from the contract's ``outputs`` that are wanted; None means all. Others may be missing.
+            outputs: names from the contract's ``outputs`` that are wanted; None means all but those of the uncertainty.
+                Others may be missing.
 
         Raises:
             StructureError: positions or cell are not finite, a periodic cell has no volume, atoms are on top of each
@@ -100,8 +104,13 @@ class System(ABC):
         positions, cell = np.asarray(positions, float), np.asarray(cell, float)
         check_finite(positions, cell)
         periodic = np.broadcast_to(np.asarray(periodic, bool), (3,))
-        virials = outputs is None or "virials" in outputs
-        result = self._evaluate(positions, cell, periodic, np.asarray(species, np.int32), virials)
+        result = self._evaluate(
+            positions,
+            cell,
+            periodic,
+            np.asarray(species, np.int32),
+            (*ENERGY_AND_DERIVATIVES, "virials") if outputs is None else outputs,
+        )
         if not (np.isfinite(result.energies).all() and np.isfinite(result.forces).all()):
             bad = ~np.isfinite(result.energies) | ~np.isfinite(result.forces).all(axis=1)
             raise StructureError(self._explain_not_finite(int(np.argmax(bad))))
@@ -121,7 +130,7 @@ class System(ABC):
         cell: Float[np.ndarray, "3 3"],
         periodic: Bool[np.ndarray, " 3"],
         species: Int[np.ndarray, " N"],
-        virials: bool,
+        outputs: Collection[str],
     ) -> Result:
         """As `evaluate`, without reference energies; numbers that are not finite are left to the caller."""
 

@@ -92,7 +92,16 @@ class Settings:
         choices=("free", "frozen"),
     )
 
+    heads: int = setting(
+        8,
+        "Heads on the trained trunk, whose spread tells how sure it is; with a grade of extrapolation and an expected "
+        "error of each force. 0: nothing of this.",
+        ge=0,
+    )
+
     def __post_init__(self):
+        if self.heads == 1:
+            raise ConfigError("training.heads is 1; a spread needs two or more, 0 means no uncertainty")
         for item in fields(self):
             check_setting("training", item, getattr(self, item.name))
 

@@ -14,6 +14,7 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from jax_models import ConfigError, Potential, __version__
+from jax_models.contract import SPREADS
 from jax_models.model_file import read_bytes
 from jax_models.systems import Result, evaluator_for, system_for
 from jaxff.runtime import configure
@@ -27,8 +28,18 @@ PROPERTIES = {
     "forces": ("forces",),
     "virial": ("stress",),
     "virials": ("stresses",),
+    "energy_std": ("energy_std",),
+    "forces_std": ("forces_std",),
+    "virial_std": ("stress_std",),
+    "extrapolation_grade": ("extrapolation_grade",),
+    "forces_expected_error": ("forces_expected_error",),
 }
 """What a contract's outputs are for ASE."""
+ON_REQUEST = ("virials", *SPREADS)
+"""Outputs that cost so much that they are computed when they are asked for."""
+
+ERRORS = ("energy_std", "forces_std", "stress_std", "extrapolation_grade", "forces_expected_error")
+"""What a potential says of its errors."""
 
 SETTINGS = ("potential", "precision", "device", "skin", "teacher")
 
@@ -41,6 +52,11 @@ class JaxffCalculator(Calculator):
     sign; the per-atom stresses are each atom's virial over the whole volume, so that they sum to the stress).
     Any boundary conditions; cells may be smaller than the cutoff. A potential of whole cells shares its energy evenly
     among the atoms and gives no ``stresses``. A delta model gives the sum with its teacher.
+
+    A potential that knows its errors (``training.heads``, the default) also gives ``extrapolation_grade[N]`` (1: the
+    edge of what it was trained on) and ``forces_expected_error[N]`` (eV/Å: nine of ten forces like those of the
+    training are closer to the reference than that); and, when asked by ``get_property``, the standard deviations of its
+    members, ``energy_std`` (eV), ``forces_std[N, 3]`` (eV/Å) and ``stress_std[6]`` (eV/Å³).
 
     Calculators can be pickled, copied and used in threads, each with its own atoms.
 
@@ -208,7 +224,11 @@ class JaxffCalculator(Calculator):
         atoms = self.atoms
         if not np.array_equal(atoms.numbers, self._numbers):
             self._species, self._numbers = self.potential.species_of(atoms.symbols), atoms.numbers.copy()
-        wanted = [output for output, names in PROPERTIES.items() if output != "virials" or names[0] in properties]
+        wanted = [
+            output
+            for output in self.potential.contract.outputs
+            if output not in ON_REQUEST or PROPERTIES[output][0] in properties
+        ]
         found = self.system.evaluate(atoms.positions, atoms.cell.array, atoms.pbc, self._species, wanted)
         results = _ase_results(found, abs(np.linalg.det(atoms.cell.array)))
         if self._teacher is not None:
@@ -226,6 +246,9 @@ def _ase_results(found: Result, volume: float) -> dict[str, Any]:
         "forces": found.forces,
         **found.more,
     }
+    virial_std = results.pop("virial_std", None)
+    if virial_std is not None and volume > 1e-8:
+        results["stress_std"] = full_3x3_to_voigt_6_stress(virial_std / volume)
     if volume > 1e-8:
         results["stress"] = full_3x3_to_voigt_6_stress(found.virial / volume)
         if found.virials is not None:
@@ -240,6 +263,8 @@ def _sums(results: dict[str, Any], teacher: Calculator, atoms: Atoms, properties
     for name, value in results.items():
         if name == "free_energy":
             sums[name] = sums["energy"]
+        elif name in ERRORS:
+            sums[name] = value  # those of what was learned; the teacher is taken as it is
         elif name in ("energy", "forces") or name in properties:
             try:
                 sums[name] = value + teacher.get_property(name, atoms)

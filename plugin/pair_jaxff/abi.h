@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-static constexpr int32_t JAXFF_ABI = 5;
+static constexpr int32_t JAXFF_ABI = 6;
 
 extern "C" {
 
@@ -36,6 +36,10 @@ struct JaxffModel {
   int32_t strategy;
   int32_t layers;             // an energy depends on atoms up to layers x cutoff away
   int32_t message_columns;    // LAYERS: numbers of the compute type that an atom sends at most before a layer
+  // Whether it grades atoms, and of the error to expect of a force F: bar * grade^grade_exponent
+  // * (F^2 + smallest_force^2)^(force_exponent / 2), in eV/Å.
+  int32_t graded;
+  double bar, grade_exponent, force_exponent, smallest_force;
 };
 
 struct JaxffWorkspace {
@@ -54,6 +58,7 @@ struct JaxffWorkspace {
 struct JaxffResult {
   const void *energies;    // [rows] of the compute type; valid until the next call
   const void *gradient;    // [rows, width, 3]
+  const void *grades;      // [rows]; null where they were not asked for
   int32_t compilations;    // so far
 };
 
@@ -91,10 +96,11 @@ struct JaxffTable {
   // LOCAL, GRID: one block after another is filled and evaluated.
   int32_t (*block_rows)(int64_t handle, int64_t n_centers, int32_t *rows);
   int32_t (*workspace)(int64_t handle, int32_t rows, int32_t n_neighbors, JaxffWorkspace *);
-  int32_t (*evaluate)(int64_t handle, int32_t workspace, JaxffResult *);
+  int32_t (*evaluate)(int64_t handle, int32_t workspace, int32_t graded, JaxffResult *);
   // LAYERS: all blocks are filled first, then the model advances from one exchange to the next until it is finished.
   int32_t (*block)(int64_t handle, int32_t number, int32_t rows, int32_t n_neighbors, JaxffWorkspace *);
-  int32_t (*start)(int64_t handle, int32_t n_blocks, int64_t n_atoms, const int32_t *blocks_needed_by_layer);
+  int32_t (*start)(int64_t handle, int32_t n_blocks, int64_t n_atoms, const int32_t *blocks_needed_by_layer,
+                   int32_t graded);
   int32_t (*advance)(int64_t handle, JaxffExchange *);
   int32_t (*result)(int64_t handle, int32_t number, JaxffResult *);
   int32_t (*close)(int64_t handle);

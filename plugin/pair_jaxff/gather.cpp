@@ -158,9 +158,11 @@ void BlockStrategy::scatter_as(const Block &block, const JaxffWorkspace &space, 
   const double to_force = pair.energy_unit / pair.distance_unit;
   const auto *energies = static_cast<const Real *>(result.energies);
   const auto *gradient = static_cast<const Real *>(result.gradient);
+  const auto *grades = static_cast<const Real *>(result.grades);
   int k = 0;
   for (int row = 0; row < block.n; row++) {
     const int i = block.centers[row];
+    if (grades && i < nlocal) pair.errors.put(i, grades[row]);
     const Real *g_row = gradient + 3 * static_cast<size_t>(row) * space.width;
     const int begin = k;
     double sum[3] = {0.0, 0.0, 0.0};

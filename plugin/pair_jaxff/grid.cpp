@@ -61,7 +61,7 @@ void Grid::compute()
 
     const double t1 = MPI_Wtime();
     JaxffResult result;
-    pair.require(pair.python->evaluate(pair.model.handle, space.index, &result));
+    pair.require(pair.python->evaluate(pair.model.handle, space.index, 0, &result));
 
     const double t2 = MPI_Wtime();
     if (pair.model.real_bytes == 4)

@@ -172,7 +172,7 @@ void Layers::evaluate(int rows)
   needed.clear();
   for (int t = 0; t < n_layers; t++) needed.push_back((depth_end[n_layers - 1 - t] + rows - 1) / rows);
   const int64_t n_atoms = static_cast<int64_t>(atom->nlocal) + atom->nghost;
-  pair.require(pair.python->start(pair.model.handle, n_blocks, n_atoms, needed.data()));
+  pair.require(pair.python->start(pair.model.handle, n_blocks, n_atoms, needed.data(), pair.errors.wanted()));
   for (;;) {
     pair.require(pair.python->advance(pair.model.handle, &messages));
     if (messages.kind == JAXFF_FINISHED) break;

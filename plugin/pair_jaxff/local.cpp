@@ -37,7 +37,7 @@ void Local::compute()
 
     const double t1 = MPI_Wtime();
     JaxffResult result;
-    pair.require(pair.python->evaluate(pair.model.handle, space.index, &result));
+    pair.require(pair.python->evaluate(pair.model.handle, space.index, pair.errors.wanted(), &result));
 
     const double t2 = MPI_Wtime();
     scatter(block, space, result);

@@ -51,7 +51,7 @@ void keep_freed_memory()
 
 }    // namespace
 
-PairJaxff::PairJaxff(LAMMPS *lmp) : Pair(lmp)
+PairJaxff::PairJaxff(LAMMPS *lmp) : Pair(lmp), errors(lmp, *this)
 {
   single_enable = 0;
   restartinfo = 0;
@@ -60,6 +60,7 @@ PairJaxff::PairJaxff(LAMMPS *lmp) : Pair(lmp)
   no_virial_fdotr_compute = 1;
   centroidstressflag = CENTROID_AVAIL;
   comm_reverse_off = GhostRows::ALL;
+  comm_reverse = 3;    // AtomErrors
   set_defaults();
   select_units();
 }
@@ -67,6 +68,8 @@ PairJaxff::PairJaxff(LAMMPS *lmp) : Pair(lmp)
 PairJaxff::~PairJaxff()
 {
   close_model();
+  delete[] pvector;
+  pvector = nullptr;
   if (allocated) {
     memory->destroy(setflag);
     memory->destroy(cutsq);
@@ -92,17 +95,22 @@ void PairJaxff::set_defaults()
   threads = 0;
 }
 
-// pair_style jaxff [precision single|double] [device cpu|gpu|auto] [threads N] [exchange comm|halo|auto]
+// pair_style jaxff [precision single|double] [device cpu|gpu|auto] [threads N] [exchange comm|halo|auto] [every N]
+//                  [deviation FILE]
 
 void PairJaxff::settings(int narg, char **arg)
 {
   // Nothing stays of an earlier pair_style line: neither its keywords, nor a potential that was opened with them.
   set_defaults();
   close_model();
+  int every = 0;
+  std::string deviation;
   for (int i = 0; i < narg; i += 2) {
     std::string keyword = arg[i];
-    if (keyword != "precision" && keyword != "device" && keyword != "threads" && keyword != "exchange")
-      error->all(FLERR, "pair_style jaxff has no keyword {}; it has precision, device, threads and exchange", keyword);
+    if (keyword != "precision" && keyword != "device" && keyword != "threads" && keyword != "exchange" && keyword != "every" &&
+        keyword != "deviation")
+      error->all(FLERR, "pair_style jaxff has no keyword {}; it has precision, device, threads, exchange, every and deviation",
+                 keyword);
     if (i + 1 == narg) error->all(FLERR, "pair_style jaxff keyword {} needs a value", keyword);
     std::string value = arg[i + 1];
     if (keyword == "precision") {
@@ -117,11 +125,17 @@ void PairJaxff::settings(int narg, char **arg)
       if (value != "comm" && value != "halo" && value != "auto")
         error->all(FLERR, "pair_style jaxff exchange must be comm, halo or auto, not {}", value);
       exchange = value;
+    } else if (keyword == "every") {
+      every = utils::is_integer(value) ? atoi(value.c_str()) : 0;
+      if (every < 1) error->all(FLERR, "pair_style jaxff every must be a positive number of steps, not {}", value);
+    } else if (keyword == "deviation") {
+      deviation = value;
     } else {
       threads = utils::is_integer(value) ? atoi(value.c_str()) : 0;
       if (threads < 1) error->all(FLERR, "pair_style jaxff threads must be a positive number, not {}", value);
     }
   }
+  errors.set(every, deviation);
 }
 
 // pair_coeff * * file.jaxff El1 El2|NULL ...
@@ -184,6 +198,10 @@ void PairJaxff::open_model(const std::string &name)
   report(model.banner);
   tell_needs();
   strategy = make_strategy(lmp, *this);
+  // For compute pair: the largest uncertainty and grade.
+  delete[] pvector;
+  nextra = model.graded ? 2 : 0;
+  pvector = nextra ? new double[nextra]{0.0, 0.0} : nullptr;
   if (!strategy->note().empty()) report(strategy->note());
   centroidstressflag = strategy->gives_atom_virials() ? CENTROID_AVAIL : CENTROID_NOTAVAIL;
   if (lmp->citeme && model.citation[0])
@@ -246,6 +264,7 @@ void PairJaxff::init_style()
   if (!atom->tag_enable) error->all(FLERR, "pair_style jaxff needs atom IDs; remove `atom_modify id no`");
   select_units();
   strategy->init_style();
+  errors.init_style();
 }
 
 double PairJaxff::init_one(int i, int j)
@@ -257,7 +276,21 @@ double PairJaxff::init_one(int i, int j)
 void PairJaxff::compute(int eflag, int vflag)
 {
   ev_init(eflag, vflag);
+  errors.begin();
   strategy->compute();
+  errors.finish();
+}
+
+void *PairJaxff::extract(const char *name, int &dim)
+{
+  dim = 0;
+  return errors.trigger(name);
+}
+
+void *PairJaxff::extract_peratom(const char *name, int &columns)
+{
+  columns = 0;
+  return errors.values(name);
 }
 
 int PairJaxff::pack_forward_comm(int n, int *indices, double *buf, int, int *)
@@ -272,12 +305,15 @@ void PairJaxff::unpack_forward_comm(int n, int first, double *buf)
 
 int PairJaxff::pack_reverse_comm(int n, int first, double *buf)
 {
-  return strategy->pack_reverse_comm(n, first, buf);
+  return errors.in_use() ? errors.pack_reverse_comm(n, first, buf) : strategy->pack_reverse_comm(n, first, buf);
 }
 
 void PairJaxff::unpack_reverse_comm(int n, int *indices, double *buf)
 {
-  strategy->unpack_reverse_comm(n, indices, buf);
+  if (errors.in_use())
+    errors.unpack_reverse_comm(n, indices, buf);
+  else
+    strategy->unpack_reverse_comm(n, indices, buf);
 }
 
 void PairJaxff::require(int status)
@@ -341,5 +377,5 @@ void PairJaxff::finish()
 
 double PairJaxff::memory_usage()
 {
-  return Pair::memory_usage() + (strategy ? strategy->memory_usage() : 0.0);
+  return Pair::memory_usage() + errors.memory_usage() + (strategy ? strategy->memory_usage() : 0.0);
 }

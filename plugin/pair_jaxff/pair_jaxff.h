@@ -4,6 +4,7 @@
 #define LMP_PAIR_JAXFF_H
 
 #include "abi.h"
+#include "atom_errors.h"
 #include "pair.h"
 #include "strategy.h"
 
@@ -29,6 +30,8 @@ class PairJaxff : public Pair {
   int pack_reverse_comm(int, int, double *) override;
   void unpack_reverse_comm(int, int *, double *) override;
   double memory_usage() override;
+  void *extract(const char *, int &) override;
+  void *extract_peratom(const char *, int &) override;
 
   // What a strategy works with. Units, and the species of each atom type, are those of the run.
   JaxffTable *python = nullptr;
@@ -39,6 +42,7 @@ class PairJaxff : public Pair {
   std::vector<double> reference;    // energy of each species, eV
   double energy_unit = 1.0, distance_unit = 1.0;    // one eV and one Å
   int compilations = 0;
+  AtomErrors errors;
 
   void require(int status);
   [[noreturn]] void stop(const std::string &message);

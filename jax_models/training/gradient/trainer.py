@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from jax_models.contract import Contract
 from jax_models.errors import ConfigError
+from jax_models.heads import only_head
 from jax_models.models import build, completed, sees_whole_cell
 from jax_models.potential import Potential
 from jax_models.training.data.batches import Batch, Prepared, Shape, common_shape, prepare, shuffled_batches
@@ -25,7 +26,6 @@ from jax_models.training.data.short_range import with_repulsion
 from jax_models.training.data.split import split
 from jax_models.training.data.structures import Structure, check, elements_of, fingerprint, reference_energies
 from jax_models.training.gradient.finetuning import Start
-from jax_models.training.gradient.heads import only_head
 from jax_models.training.gradient.loop import Plan, Progress, Record, fit
 from jax_models.training.gradient.losses import errors, weighted_loss
 from jax_models.training.gradient.metrics import count, fixed_batches, measure

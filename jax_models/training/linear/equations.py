@@ -125,7 +125,7 @@ def _differentiated(
 
     @eqx.filter_jit
     def compute(model, batch):
-        predict = _predictions if derivatives else _energies
+        predict = predictions if derivatives else _energies
         zero = jnp.zeros(n_parameters)
         if not derivatives:
             # There are fewer energies than parameters: backwards, a batch's features are computed once.
@@ -154,7 +154,7 @@ def _energies(model: Any, batch: Batch | GridBatch) -> list[Float[Array, "..."]]
     return [_member(batch) @ (model.energies(safe_padding(batch.neighborhood)) * _volumes(batch))]
 
 
-def _predictions(model: Any, batch: Batch | GridBatch) -> list[Float[Array, "..."]]:
+def predictions(model: Any, batch: Batch | GridBatch) -> list[Float[Array, "..."]]:
     """Energies [B], forces [A, 3] and virials [B, 3, 3]; forward differentiation goes through all of it."""
 
     nb = batch.neighborhood

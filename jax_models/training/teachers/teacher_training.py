@@ -12,11 +12,11 @@ import jax
 import numpy as np
 
 from jax_models.errors import ConfigError, DatasetError
+from jax_models.heads import Heads, only_head
 from jax_models.models import build
 from jax_models.potential import Potential
 from jax_models.training.data.batches import common_shape
 from jax_models.training.data.structures import Structure, elements_of
-from jax_models.training.gradient.heads import Heads, only_head
 from jax_models.training.gradient.loop import Plan, Progress, fit
 from jax_models.training.gradient.trainer import (
     PreparedTraining,

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Int
 
 from jax_models.derivatives import safe_padding
+from jax_models.heads import Heads, SelectedHeads, structure_sums
 from jax_models.training.data.batches import Shape, packs
-from jax_models.training.gradient.heads import Heads, SelectedHeads, structure_sums
 from jax_models.training.gradient.losses import Counts, Errors, predict, weighted_loss
 from jax_models.training.settings import Settings
 from jax_models.training.teachers.teacher_labels import PreparedTeacherLabels, TeacherBatch, pack_teacher_labels

@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jax_models.derivatives import safe_padding
+from jax_models.heads import Heads, structure_sums
 from jax_models.neighborhood import bucket
 from jax_models.training.data.batches import Shape, packs
-from jax_models.training.gradient.heads import Heads, structure_sums
 from jax_models.training.gradient.losses import Counts, Errors, predict, predict_energies
 from jax_models.training.gradient.metrics import count
 from jax_models.training.gradient.trainer import Supervised

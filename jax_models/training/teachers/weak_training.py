@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_models.errors import DatasetError
-from jax_models.training.gradient.heads import Heads
+from jax_models.heads import Heads
 from jax_models.training.gradient.loop import Plan, fit
 from jax_models.training.gradient.metrics import loss_of
 from jax_models.training.gradient.trainer import (

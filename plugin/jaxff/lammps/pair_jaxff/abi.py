@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_int32, c_int64, c_void_p
 
-ABI = 5
+ABI = 6
 """Raised together with JAXFF_ABI in abi.h."""
 LOCAL, LAYERS, GRID, CELL = range(4)
 """How C++ evaluates a model."""
@@ -24,6 +24,8 @@ class Model(Structure):
         ("handle", c_int64), ("cutoff", c_double), ("n_elements", c_int32), ("real_bytes", c_int32),
         ("elements", c_char_p), ("reference_energies", c_void_p), ("banner", c_char_p), ("citation", c_char_p),
         ("needs", c_char_p), ("strategy", c_int32), ("layers", c_int32), ("message_columns", c_int32),
+        ("graded", c_int32), ("bar", c_double), ("grade_exponent", c_double), ("force_exponent", c_double),
+        ("smallest_force", c_double),
     ]  # fmt: skip
 
 
@@ -36,7 +38,7 @@ class WorkspacePointers(Structure):
 
 
 class Result(Structure):
-    _fields_ = [("energies", c_void_p), ("gradient", c_void_p), ("compilations", c_int32)]
+    _fields_ = [("energies", c_void_p), ("gradient", c_void_p), ("grades", c_void_p), ("compilations", c_int32)]
 
 
 class ExchangePointers(Structure):
@@ -57,9 +59,9 @@ class CellResult(Structure):
 OPEN = CFUNCTYPE(c_int32, POINTER(Settings), POINTER(Model))
 BLOCK_ROWS = CFUNCTYPE(c_int32, c_int64, c_int64, POINTER(c_int32))
 WORKSPACE = CFUNCTYPE(c_int32, c_int64, c_int32, c_int32, POINTER(WorkspacePointers))
-EVALUATE = CFUNCTYPE(c_int32, c_int64, c_int32, POINTER(Result))
+EVALUATE = CFUNCTYPE(c_int32, c_int64, c_int32, c_int32, POINTER(Result))
 BLOCK = CFUNCTYPE(c_int32, c_int64, c_int32, c_int32, c_int32, POINTER(WorkspacePointers))
-START = CFUNCTYPE(c_int32, c_int64, c_int32, c_int64, POINTER(c_int32))
+START = CFUNCTYPE(c_int32, c_int64, c_int32, c_int64, POINTER(c_int32), c_int32)
 ADVANCE = CFUNCTYPE(c_int32, c_int64, POINTER(ExchangePointers))
 RESULT = CFUNCTYPE(c_int32, c_int64, c_int32, POINTER(Result))
 CLOSE = CFUNCTYPE(c_int32, c_int64)

@@ -16,6 +16,7 @@ def banner(path: str, strategy: Strategy, precision: str, device: Any, threads: 
         f"on {device_name(device)}",
         f"{threads} thread{'s' if threads > 1 else ''} a rank",
         strategy.extent,
+        "knows its errors" if strategy.potential.uncertainty is not None else "",
     ]
     return f"pair_style jaxff: {path}: {', '.join(part for part in parts if part)}"
 

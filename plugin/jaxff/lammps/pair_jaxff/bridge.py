@@ -52,11 +52,17 @@ class OpenModel:
         model.strategy = self.strategy.code
         model.layers = potential.contract.layers
         model.message_columns = self.strategy.message_columns
+        uncertainty = potential.uncertainty
+        model.graded = uncertainty is not None
+        if uncertainty is not None:
+            model.bar, model.smallest_force = float(uncertainty.bar), float(uncertainty.smallest_force)
+            model.grade_exponent, model.force_exponent = map(float, uncertainty.exponents)
 
-    def point_to(self, result: abi.Result, energies: Any, gradient: Any) -> None:
-        self.results = energies, gradient  # C++ reads them until the next call
+    def point_to(self, result: abi.Result, energies: Any, gradient: Any, grades: Any = None) -> None:
+        self.results = energies, gradient, grades  # C++ reads them until the next call
         result.energies = energies.__array_interface__["data"][0]
         result.gradient = gradient.__array_interface__["data"][0]
+        result.grades = None if grades is None else grades.__array_interface__["data"][0]
         result.compilations = self.strategy.compilations
 
 
@@ -171,9 +177,9 @@ def _point(pointers: abi.WorkspacePointers, index: int, workspace: Workspace, na
         setattr(pointers, name, getattr(workspace, name).ctypes.data)
 
 
-def _evaluate(handle: int, index: int, result_pointer: Any) -> None:
+def _evaluate(handle: int, index: int, graded: int, result_pointer: Any) -> None:
     model = _models[handle]
-    model.point_to(result_pointer.contents, *model.strategy.run_workspace(index))
+    model.point_to(result_pointer.contents, *model.strategy.run_workspace(index, bool(graded)))
 
 
 def _block(handle: int, number: int, rows: int, n_neighbors: int, pointers: Any) -> None:
@@ -182,9 +188,9 @@ def _block(handle: int, number: int, rows: int, n_neighbors: int, pointers: Any)
     _point(pointers.contents, number, workspace, names)
 
 
-def _start(handle: int, n_blocks: int, n_atoms: int, needed: Any) -> None:
+def _start(handle: int, n_blocks: int, n_atoms: int, needed: Any, graded: int) -> None:
     strategy = _models[handle].strategy
-    strategy.run.start(n_blocks, n_atoms, needed[: strategy.potential.contract.layers])
+    strategy.run.start(n_blocks, n_atoms, needed[: strategy.potential.contract.layers], bool(graded))
 
 
 def _advance(handle: int, pointers: Any) -> None:

@@ -20,12 +20,13 @@ class LayeredRun:
     """Blocks of one ``pair_coeff`` line, reused from step to step.
 
     Attributes:
-        results: after the last `advance`, energies [B] and dE/dvectors [B, K, 3] of each block.
+        results: after the last `advance`, energies [B] and dE/dvectors [B, K, 3] of each block; and the grade [B],
+            where it was wanted.
     """
 
     def __init__(self, evaluator: LayeredEvaluator):
         self.evaluator = evaluator
-        self.results: list[tuple[np.ndarray, np.ndarray]] = []
+        self.results: list[tuple[np.ndarray, ...]] = []
         self._blocks: list[LayeredWorkspace] = []
         self._steps: Generator[Exchange, None, BlockResults]
         self._message_rows = MessageRows()
@@ -39,14 +40,14 @@ class LayeredRun:
             self._blocks[number] = self.evaluator.new_workspace(*shape)
         return self._blocks[number]
 
-    def start(self, n_blocks: int, n_atoms: int, needed: Sequence[int]) -> None:
+    def start(self, n_blocks: int, n_atoms: int, needed: Sequence[int], graded: bool = False) -> None:
         self.results = []
-        self._steps = self.evaluator.steps(self._blocks[:n_blocks], self._message_rows(n_atoms), needed)
+        self._steps = self.evaluator.steps(self._blocks[:n_blocks], self._message_rows(n_atoms), needed, graded)
 
     def advance(self) -> Exchange | None:
         """The next exchange, or None when the results are there."""
         try:
             return next(self._steps)
         except StopIteration as finished:
-            self.results = [(np.ascontiguousarray(e), np.ascontiguousarray(g)) for e, g in finished.value]
+            self.results = [tuple(map(np.ascontiguousarray, arrays)) for arrays in finished.value]
             return None

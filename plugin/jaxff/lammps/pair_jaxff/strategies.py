@@ -69,9 +69,11 @@ class Blocks:
             self._workspaces.append(self.evaluator.new_workspace(*key))
         return self._index[key], self._workspaces[self._index[key]]
 
-    def run_workspace(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Energies [B] and dE/dvectors [B, K, 3] of a workspace that C++ has filled."""
-        return self.evaluator.run(self._workspaces[index])
+    def run_workspace(self, index: int, graded: bool) -> tuple[np.ndarray, ...]:
+        """Energies [B] and dE/dvectors [B, K, 3] of a workspace that C++ has filled; and the grade [B], where it is
+        wanted."""
+        run = self.evaluator.run_graded if graded else self.evaluator.run
+        return run(self._workspaces[index])
 
 
 class Grid(Blocks):
