@@ -21,6 +21,8 @@ class Committee(eqx.Module):
 
     members: Any
     """One model whose arrays have the members as first axis."""
+    shifts: Float[Any, "M S"]
+    """eV an atom of each element: what a member's reference energies have more than the committee's, their mean."""
     n_members: int = eqx.field(static=True)
 
     @property
@@ -45,10 +47,13 @@ class Committee(eqx.Module):
 
     def members_energies(self, neighborhood: Neighborhood) -> Float[Array, "M N"]:
         """Energy of each centre (eV) by each member."""
+        return self._energies(neighborhood) + jnp.take(self.shifts, neighborhood.species, axis=1)
+
+    def _energies(self, neighborhood: Neighborhood) -> Float[Array, "M N"]:
         return _each(self.members, lambda member: member.energies(neighborhood))
 
     def energies(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
-        return jnp.mean(self.members_energies(neighborhood), axis=0)
+        return jnp.mean(self._energies(neighborhood), axis=0)
 
     def energies_and_features(self, neighborhood: Neighborhood) -> tuple[Float[Array, " N"], Float[Array, "N F"]]:
         """Energy of each centre (eV), and the features of the first member."""
@@ -65,6 +70,8 @@ class CommitteeOfNetworks(MessagePassing):
 
     members: Any
     """One network whose arrays have the members as first axis."""
+    shifts: Float[Any, "M S"]
+    """As of a `Committee`."""
     n_members: int = eqx.field(static=True)
 
     @property
@@ -74,12 +81,17 @@ class CommitteeOfNetworks(MessagePassing):
     def members_energies(self, neighborhood: Neighborhood) -> Float[Array, "M N"]:
         """Energy of each centre (eV) by each member."""
         seen = self.seen(neighborhood)
-        return _each(self.members, lambda member: member.energies(seen)) + self.prior_energies(neighborhood)
+        common = self.prior_energies(neighborhood) + jnp.take(self.shifts, neighborhood.species, axis=1)
+        return _each(self.members, lambda member: member.energies(seen)) + common
 
     def member(self, index: int) -> Any:
         """One of the networks."""
         member = _take(self.members, index)
         return eqx.tree_at(lambda m: m.priors, member, self.priors, is_leaf=lambda leaf: leaf == [])
+
+    def head(self) -> tuple[()]:
+        """None: members differ in all of their parameters."""
+        return ()
 
     def tabulated(self) -> CommitteeOfNetworks:
         tables = [self.member(n).tabulated() for n in range(self.n_members)]
@@ -113,8 +125,12 @@ class CommitteeOfNetworks(MessagePassing):
         return _take(self.members, 0).features(jax.tree.map(lambda leaf: leaf[:, 0], own))
 
 
-def committee_of(models: Sequence[Any]) -> Committee | CommitteeOfNetworks:
+def committee_of(models: Sequence[Any], n_elements: int, shifts: Any = None) -> Committee | CommitteeOfNetworks:
     """The committee of models that have one architecture.
+
+    Args:
+        n_elements: of the models.
+        shifts: [M, S], as `Committee.shifts`; zero if not given.
 
     Raises:
         ConfigError: there are fewer than two, or their arrays differ in shape.
@@ -126,8 +142,9 @@ def committee_of(models: Sequence[Any]) -> Committee | CommitteeOfNetworks:
             f"a committee of {type(models[0]).__name__} is not possible; use local or learned descriptors"
         )
     members, n = stacked(models), len(models)
+    shifts = jnp.zeros((n, n_elements)) if shifts is None else jnp.asarray(shifts)
     if not isinstance(models[0], MessagePassing):
-        return Committee(members, n)
+        return Committee(members, shifts, n)
     first = models[0]
     # Each member scales its own output; the priors, which have no parameters, are added once.
     one = jnp.ones(())
@@ -135,7 +152,7 @@ def committee_of(models: Sequence[Any]) -> Committee | CommitteeOfNetworks:
         members = eqx.tree_at(lambda m: m.priors, members, [])
     return CommitteeOfNetworks(
         cutoff=first.cutoff, energy_scale=one, neighbors_per_atom=one, priors=first.priors, radial_tables=None,
-        members=members, n_members=n,
+        members=members, shifts=shifts, n_members=n,
     )  # fmt: skip
 
 

@@ -170,9 +170,8 @@ def build(
     if not cutoff > 0:
         raise ConfigError(f"cutoff is {cutoff}; it must be a positive distance in Å")
     if "members" in architecture:
-        return committee_of(
-            [build(architecture["of"], elements, cutoff, seed + n) for n in range(architecture["members"])]
-        )
+        members = [build(architecture["of"], elements, cutoff, seed + n) for n in range(architecture["members"])]
+        return committee_of(members, len(elements))
     priors = [construct(PRIORS, "prior", prior, elements, cutoff) for prior in architecture.get("priors", [])]
     if "name" in architecture:
         settings = {k: v for k, v in architecture.items() if k != "priors"}

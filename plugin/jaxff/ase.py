@@ -239,7 +239,7 @@ class JaxffCalculator(Calculator):
 def _ase_results(found: Result, volume: float) -> dict[str, Any]:
     """By ASE's names; without a volume there is no stress."""
     energy = found.energy
-    results = {
+    results: dict[str, Any] = {
         "energy": energy,
         "free_energy": energy,
         "energies": found.energies,

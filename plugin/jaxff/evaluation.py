@@ -62,6 +62,8 @@ class Evaluation:
     energy: Pairs = field(default_factory=Pairs)
     force: Pairs = field(default_factory=Pairs)
     stress: Pairs = field(default_factory=Pairs)
+    force_error: Pairs = field(default_factory=Pairs)
+    """Of each atom whose potential knows its errors: the error of its force, and the expected one (eV/Å)."""
 
     def errors(self, group: str | None = None) -> dict[str, float]:
         """Mean absolute and root-mean-square errors of one group or of all; no key for a quantity without labels."""
@@ -76,6 +78,10 @@ class Evaluation:
                 error = factor * (predicted - reference)
                 result[f"{name}_mae_{unit}"] = float(np.abs(error).mean())
                 result[f"{name}_rmse_{unit}"] = float(np.sqrt((error**2).mean()))
+        found, expected = self.force_error.of(group)
+        if len(found):
+            result["coverage"] = float(np.mean(found <= expected))
+            result["expected_force_error_ev_per_angstrom"] = float(np.mean(expected))
         return result
 
     def to_dict(self) -> dict:
@@ -109,7 +115,11 @@ def evaluate(structures: Iterable[Labelled], calculator: Calculator) -> Evaluati
         if labelled.energy is not None:
             result.energy.add(labelled.energy / len(atoms), energy / len(atoms), group)
         if labelled.forces is not None:
-            result.force.add(labelled.forces, atoms.get_forces(), group)
+            forces = atoms.get_forces()
+            result.force.add(labelled.forces, forces, group)
+            expected = calculator.results.get("forces_expected_error")
+            if expected is not None:
+                result.force_error.add(np.linalg.norm(forces - labelled.forces, axis=1), expected, group)
         if labelled.stress is not None and "stress" in calculator.results:
             result.stress.add(labelled.stress / units.GPa, atoms.get_stress() / units.GPa, group)
     return result

@@ -40,6 +40,8 @@ class Training:
     potential: Potential
     history: list[Record]
     """One record an epoch: ``epoch``, ``learning_rate``, ``train`` and ``validation`` errors, ``loss``, ``seconds``."""
+    heads: Float[np.ndarray, "M P"] | None = None
+    """Of a linear model: draws from what is known of its parameters, less the parameters; they sum to zero."""
 
 
 @dataclass(frozen=True)

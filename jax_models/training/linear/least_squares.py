@@ -69,6 +69,13 @@ class Ridge:
         damping = self.singular**2 + strength * self.singular.max(initial=0.0) ** 2
         return (self.singular * self.left / damping) @ self.right / self.scale
 
+    def draw(self, strength: float, number: int, seed: int) -> Float[np.ndarray, "M P"]:
+        """``number`` errors that the parameters may have, from their covariance with unit noise; they sum to zero."""
+        damping = self.singular**2 + strength * self.singular.max(initial=0.0) ** 2
+        noise = np.random.default_rng([seed, 14]).normal(size=(number, len(damping)))
+        drawn = (noise / np.sqrt(damping)) @ self.right / self.scale
+        return drawn - drawn.mean(axis=0)
+
 
 @dataclass(frozen=True, eq=False)
 class Validated:
@@ -78,6 +85,8 @@ class Validated:
     strength: float
     path: list[dict[str, float]]
     """For each strength tried: ``ridge``, ``training_loss`` and ``validation_loss`` (sums of squares over all rows)."""
+    ridge: Ridge
+    """Solutions of all parts together."""
 
 
 def folds_of(kinds: Sequence[tuple[str, float]], n_folds: int) -> np.ndarray:
@@ -129,7 +138,7 @@ def cross_validated(
         record["training_loss"] = sum(loss(part, complete(record["ridge"])) for part in parts)
     key = "validation_loss" if len(parts) > 1 else "training_loss"
     best = min(path, key=lambda record: record[key])["ridge"]
-    return Validated(complete(best), best, path)
+    return Validated(complete(best), best, path, complete)
 
 
 def loss(rows: Float[np.ndarray, "R P+1"], parameters: Float[np.ndarray, " P"]) -> float:

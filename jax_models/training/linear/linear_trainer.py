@@ -80,7 +80,9 @@ def train_linear(
             KEY: described(members),
             **(provenance or {}),
         }
-        return Training(problem.potential(found.parameters, origin, validation), found.path)
+        drawn = np.array(members)
+        return Training(problem.potential(found.parameters, origin, validation), found.path, drawn - drawn.mean(axis=0))
     fit = cross_validated(triangles, STRENGTHS if settings.ridge is None else [settings.ridge])
     origin = {"method": "linear", "ridge": fit.strength, **(provenance or {})}
-    return Training(problem.potential(fit.parameters, origin, validation), fit.path)
+    heads = fit.ridge.draw(fit.strength, max(settings.heads, 2), settings.seed)
+    return Training(problem.potential(fit.parameters, origin, validation), fit.path, heads)

@@ -195,9 +195,8 @@ def _delta(case: Case, origin: dict[str, Any], provenance: dict[str, Any]) -> Tr
     name = case.knowledge.teacher or case.names[0]
     if name not in case.names:
         raise ConfigError(f"knowledge.teacher is {name!r}; the data have {', '.join(case.names)}")
-    k = case.names.index(name)
-    structures = [_less(t, k, name) for t in case.labelled]
-    held_out = None if case.validation is None else [_less(t, k, name) for t in case.validation]
+    structures = less_teacher(case.labelled, case.names, name)
+    held_out = None if case.validation is None else less_teacher(case.validation, case.names, name)
     provenance = {**provenance, "knowledge": origin, "delta": {"teacher": name}}
     return train(
         structures,
@@ -224,6 +223,16 @@ def _standing(labelled: Sequence[TeacherLabels], names: Sequence[str]) -> dict[s
                 "energy_rmse_mev_per_atom": float(np.sqrt(np.mean(finite**2))),
             }
     return result
+
+
+def less_teacher(labelled: Sequence[TeacherLabels], names: Sequence[str], teacher: str) -> list[Structure]:
+    """Structures labelled with what ``teacher``, one of ``names``, misses.
+
+    Raises:
+        DatasetError: one lacks the teacher's energy or forces.
+    """
+    k = list(names).index(teacher)
+    return [_less(t, k, teacher) for t in labelled]
 
 
 def _less(t: TeacherLabels, k: int, name: str) -> Structure:

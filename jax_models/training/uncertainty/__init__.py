@@ -1,5 +1,6 @@
 """What a trained potential is given to know its errors: see `assess.with_uncertainty`."""
 
 from jax_models.training.uncertainty.assess import with_uncertainty
+from jax_models.training.uncertainty.joining import joined
 
-__all__ = ["with_uncertainty"]
+__all__ = ["joined", "with_uncertainty"]

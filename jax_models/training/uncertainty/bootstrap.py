@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
@@ -24,12 +25,24 @@ FEWEST = 4
 """Structures that are used however dear they are."""
 RIDGE = 1e-9
 """Of the largest eigenvalue of the normal equations: what the data leave open stays as it was trained."""
+LEFT_OUT_RIDGE = 1e-6
+"""The same where a structure is left out: one of few would else be predicted from nothing."""
+LARGEST_INFLATION = 3.0
+"""More than this is no longer a matter of the head."""
 
 
-def bootstrapped_heads(
-    model: Any, prepared: Sequence[Prepared], settings: Settings, budget: float
-) -> Float[np.ndarray, "M P"]:
-    """What ``settings.heads`` heads have more than the model's own; they sum to zero.
+@dataclass(frozen=True)
+class Bootstrap:
+    """What the data leave open of a model's head."""
+
+    heads: Float[np.ndarray, "M P"]
+    """What each member's head has more than the model's own; they sum to zero."""
+    inflation: float
+    """Errors of structures that a head was not fitted to, over those of the training."""
+
+
+def bootstrapped(model: Any, prepared: Sequence[Prepared], settings: Settings, budget: float) -> Bootstrap:
+    """``settings.heads`` heads, fitted to resampled structures.
 
     The energy is linear in the head, so that its least-squares problem is solved exactly: once for each head, with each
     structure weighted at random (the Bayesian bootstrap; Rubin, Ann. Stat. 9, 130 (1981)). The trunk stays.
@@ -49,24 +62,37 @@ def bootstrapped_heads(
         if spent > budget and len(chosen) >= FEWEST:
             break
         chosen.append(prepared[index])
-    matrices, sides = _normal_equations(model, chosen, settings)
-    largest = np.linalg.eigvalsh(matrices.sum(axis=0))[-1]
-    ridge = RIDGE * max(largest, 1e-30) * np.eye(n_parameters)
+    matrices, sides, losses = _normal_equations(model, chosen, settings)
+    largest = max(float(np.linalg.eigvalsh(matrices.sum(axis=0))[-1]), 1e-30)
+    ridge = RIDGE * largest * np.eye(n_parameters)
     weights = generator.exponential(size=(settings.heads, len(chosen)))
     heads = np.array([
         np.linalg.solve(np.tensordot(w, matrices, axes=1) + ridge, w @ sides) for w in weights
     ])  # fmt: skip
-    return heads - heads.mean(axis=0)
+    inflation = _left_out(matrices, sides, losses, LEFT_OUT_RIDGE * largest * np.eye(n_parameters))
+    return Bootstrap(heads - heads.mean(axis=0), inflation)
+
+
+def _left_out(matrices, sides, losses, ridge) -> float:
+    """Root of the loss of each structure by a head fitted to all others, over the loss of the training."""
+    if len(matrices) < 2:
+        return LARGEST_INFLATION
+    matrix, side = matrices.sum(axis=0) + ridge, sides.sum(axis=0)
+    total = 0.0
+    for a, b, loss in zip(matrices, sides, losses, strict=True):
+        head = np.linalg.solve(matrix - a, side - b)
+        total += loss - 2.0 * head @ b + head @ a @ head
+    return float(np.clip(np.sqrt(max(total, 0.0) / max(losses.sum(), 1e-30)), 1.0, LARGEST_INFLATION))
 
 
 def _normal_equations(
     model: Any, prepared: Sequence[Prepared], settings: Settings
-) -> tuple[Float[np.ndarray, "G P P"], Float[np.ndarray, "G P"]]:
-    """Of each structure, about the model's own head."""
+) -> tuple[Float[np.ndarray, "G P P"], Float[np.ndarray, "G P"], Float[np.ndarray, " G"]]:
+    """Of each structure, about the model's own head: matrix, right side, and the loss that it has."""
     derivatives = _derivatives(model)
     weights = row_weights(prepared, settings)
     shape = common_shape(prepared, 1)
-    matrices, sides = [], []
+    matrices, sides, losses = [], [], []
     at = 0
     for batch in fixed_batches(prepared, shape):
         n = int(np.sum(batch.energy_weight > 0))
@@ -78,9 +104,11 @@ def _normal_equations(
             rows = _rows(p, number, atoms, found, columns, weights)
             jacobian = np.concatenate([part for part, _ in rows], axis=1)
             matrices.append(jacobian @ jacobian.T)
-            sides.append(jacobian @ np.concatenate([left for _, left in rows]))
+            left = np.concatenate([part for _, part in rows])
+            sides.append(jacobian @ left)
+            losses.append(left @ left)
         at += n
-    return np.array(matrices), np.array(sides)
+    return np.array(matrices), np.array(sides), np.array(losses)
 
 
 def _rows(p: Prepared, number: int, atoms: slice, found, columns, weights) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -20,6 +20,7 @@ from jaxff.cli.evaluate import evaluate
 from jaxff.cli.export_mliap import export_mliap
 from jaxff.cli.import_mace import import_mace
 from jaxff.cli.info import info
+from jaxff.cli.join import join
 from jaxff.cli.label import label
 from jaxff.cli.lmp import CONTEXT as LMP_CONTEXT
 from jaxff.cli.lmp import lmp
@@ -53,6 +54,7 @@ app.command("eos")(eos)
 app.command("describe")(describe)
 app.command("export-mliap")(export_mliap)
 app.command("import-mace")(import_mace)
+app.command("join")(join)
 app.command("doctor")(doctor)
 app.command("lmp", context_settings=LMP_CONTEXT)(lmp)
 

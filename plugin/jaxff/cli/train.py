@@ -30,6 +30,9 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data. [default: by the data's size]")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same numbers. [default: 0]")] = None,
+    members: Annotated[
+        int, typer.Option(min=1, max=64, help="Train so many from other seeds; the potential is their mean.")
+    ] = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read and check everything, say what would be trained, write nothing.")
     ] = False,
@@ -54,4 +57,4 @@ def train(
         [written, *beside(written, log_jsonl=LOG, training_png=PLOT), *stages],
         [*structures, *(valid or ()), config, from_, *loaded.files()],
     )
-    train_files(structures, out, loaded, valid or [], start=from_, dry_run=dry_run)
+    train_files(structures, out, loaded, valid or [], start=from_, dry_run=dry_run, members=members)

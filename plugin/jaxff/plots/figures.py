@@ -53,9 +53,13 @@ def parity(evaluation: Evaluation) -> Figure:
         ("force component (eV/Å)", evaluation.force, "force_rmse_ev_per_angstrom", "RMSE {:.4f} eV/Å"),
     ]
     panels = [panel for panel in panels if panel[1].groups]
-    figure = Figure(figsize=(4.6 * max(len(panels), 1), 4.4), layout="constrained")
+    calibrated = bool(evaluation.force_error.groups)
+    columns = len(panels) + calibrated
+    figure = Figure(figsize=(4.6 * max(columns, 1), 4.4), layout="constrained")
+    if calibrated:
+        _calibration(figure.add_subplot(1, columns, columns), evaluation.force_error, errors["coverage"])
     for n, (label, pairs, key, text) in enumerate(panels, start=1):
-        axes = figure.add_subplot(1, len(panels), n)
+        axes = figure.add_subplot(1, columns, n)
         _scatter(axes, pairs)
         low, high = axes.get_xlim()
         axes.plot([low, high], [low, high], color="0.4", linewidth=0.8, zorder=0)
@@ -66,6 +70,18 @@ def parity(evaluation: Evaluation) -> Figure:
         if n == 1 and any(pairs.groups):
             axes.legend(fontsize="small", markerscale=2)
     return figure
+
+
+def _calibration(axes, pairs: Pairs, coverage: float) -> None:
+    """Force errors against expected ones, on logarithmic axes; below the line is what the expectation covers."""
+    found, expected = pairs.of(None)
+    floor = max(1e-3 * float(np.max(found, initial=1e-6)), 1e-6)
+    x, y = np.maximum(expected, floor), np.maximum(found, floor)
+    axes.hexbin(x, y, gridsize=60, bins="log", mincnt=1, linewidths=0.1, xscale="log", yscale="log")
+    axes.plot([floor, x.max()], [floor, x.max()], color="0.4", linewidth=0.8)
+    axes.set_xlabel("expected force error (eV/Å)")
+    axes.set_ylabel("force error (eV/Å)")
+    axes.set_title(f"coverage {100 * coverage:.0f} %", fontsize="medium")
 
 
 def _scatter(axes, pairs: Pairs) -> None:

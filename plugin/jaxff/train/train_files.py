@@ -28,13 +28,14 @@ from jaxff.knowledge.teachers import read_teachers
 from jaxff.plots.figures import save
 from jaxff.plots.training_course import ridge_curve, training_curve
 from jaxff.runtime import configure
+from jaxff.train.errors_known import knowing_errors
 from jaxff.train.preparation import Preparation, check_architecture
 from jaxff.train.training_data import TrainingData, read_training_data
 
 if TYPE_CHECKING:
     from jax_models.training.gradient.trainer import Training
 
-STAGE = re.compile(r"(\.(pretraining|training|weight-[-+.\w]+))?")
+STAGE = re.compile(r"(\.member-\d+)?(\.(pretraining|training|weight-[-+.\w]+))?")
 """How the name of a checkpoint ends: after the stage that it is of."""
 
 
@@ -46,12 +47,14 @@ def train_files(
     console: Console | None = None,
     start: Path | None = None,
     dry_run: bool = False,
+    members: int = 1,
 ) -> Potential | None:
     """Train on the structures in ``paths`` and write the potential to ``out``, with its log and plot beside it.
 
     Args:
         start: a .jaxff file to start from; it settles the model, so that ``config`` must say nothing of that.
         dry_run: read, check and say what would be trained, and write nothing; the result is then None.
+        members: how many potentials, from other seeds, are trained and joined to a committee.
 
     Raises:
         DatasetError: data that cannot be trained on.
@@ -66,6 +69,10 @@ def train_files(
     data, provenance = read_data(paths, config, validation, begin)
     console.print(str(data), highlight=False)
     preparation = Preparation.of(data, config, begin)
+    if members > 1 and config.settings().method == "linear":
+        raise ConfigError(
+            "a linear model has one solution, so its members would be equal; its covariance is used instead"
+        )
     warn(console, preparation.warnings())
     if dry_run:
         preparation.report(console)
@@ -76,10 +83,12 @@ def train_files(
     if config.settings().method == "linear":
         result, drawn = _fit_linear(data, config, provenance, console, log)
     else:
-        result, drawn = _train_by_gradient(preparation, begin, provenance, console, log, checkpoint)
+        result, drawn = _train_members(preparation, begin, provenance, console, log, checkpoint, members)
     potential = dataclasses.replace(
         result.potential, provenance=provenance_with_teacher(result.potential, config.knowledge.teacher_file)
     )
+    with console.status("learning how large its errors are"):
+        potential = knowing_errors(potential, preparation, result.heads)
     potential.save(out)
     for path in checkpoints(out):
         path.unlink()
@@ -88,6 +97,13 @@ def train_files(
     if not preparation.held_out and config.settings().method != "linear":
         table.caption = "nothing was held out: these are no errors of prediction"
     console.print(table)
+    if "uncertainty" in potential.provenance:
+        facts = potential.provenance["uncertainty"]
+        console.print(
+            f"expected force errors hold for {100 * facts['coverage']:.0f} % of {facts['atoms']} atoms "
+            f"({facts['calibrated_on']}); {facts['members']} members tell the spread",
+            highlight=False,
+        )
     return potential
 
 
@@ -140,6 +156,47 @@ def checkpoints(out: Path) -> list[Path]:
 def warn(console: Console, warnings: Iterable[str]) -> None:
     for text in warnings:
         console.print(f"[bold yellow]warning:[/bold yellow] {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def _train_members(
+    preparation: Preparation, start, provenance, console: Console, log: Path, checkpoint: Path, members: int
+) -> tuple[Training, Figure]:
+    """One training, or several from other seeds with the same structures held out."""
+    if members == 1:
+        return _train_by_gradient(preparation, start, provenance, console, log, checkpoint)
+    from jax_models.training.uncertainty.joining import joined
+
+    trained = []
+    for number in range(members):
+        console.print(f"member {number + 1} of {members}", highlight=False)
+        files = Path(f"{log}.{number}"), Path(f"{checkpoint}.member-{number}")
+        done = _train_by_gradient(_with_seed(preparation, start, number), start, provenance, console, *files)
+        trained.append(done)
+    log.write_bytes(b"".join(Path(f"{log}.{number}").read_bytes() for number in range(members)))
+    for number in range(members):
+        Path(f"{log}.{number}").unlink()
+    first, drawn = trained[0]
+    return dataclasses.replace(first, potential=joined([result.potential for result, _ in trained])), drawn
+
+
+def _with_seed(preparation: Preparation, start: Potential | None, more: int) -> Preparation:
+    """The same training from another seed, with the same structures held out."""
+    config = preparation.config.model_copy(deep=True)
+    config.training.seed += more
+    if start is None:
+        config.model.cutoff = preparation.cutoff  # else it would follow from the structures that remain
+    data, held_out = preparation.data, preparation.held_out
+    if held_out and data.validation is None and data.held_out is None:
+        outside = {id(s) for s in held_out}
+        if data.labelled:
+            parts: tuple[list, list] = [], []
+            for t in data.labelled:
+                parts[id(t.structure) in outside].append(t)
+            data = dataclasses.replace(data, labelled=parts[0], held_out=parts[1])
+        else:
+            structures = [s for s in data.structures if id(s) not in outside]
+            data = dataclasses.replace(data, structures=structures, validation=list(held_out))
+    return dataclasses.replace(preparation, config=config, data=data)
 
 
 def _train_by_gradient(
