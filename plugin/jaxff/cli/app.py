@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from jax_models.errors import JaxffError
+from jaxff.cli.active import active
 from jaxff.cli.barrier import barrier
 from jaxff.cli.config import config
 from jaxff.cli.demo import demo
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo)
 app.command("train")(train)
+app.command("active")(active)
 app.command("structures")(structures)
 app.command("label")(label)
 app.command("select-features")(select_features)

@@ -43,12 +43,10 @@ def evaluate(
     from rich.progress import track
     from rich.table import Table
 
-    from jax_models.errors import DatasetError
     from jaxff.cli.files import write_json
     from jaxff.cli.outputs import JSON, PLOT, Output, check_outputs
     from jaxff.evaluation import evaluate as run
-    from jaxff.evaluation import labels_of
-    from jaxff.io import Labels, check_asked, read_frames
+    from jaxff.evaluation import read_labelled
     from jaxff.knowledge.delta import calculator_of
     from jaxff.plots.figures import parity, plot_format, save
 
@@ -56,14 +54,7 @@ def evaluate(
     if plot:
         plot_format(plot)
     check_outputs([Output("--json", json, JSON), Output("--plot", plot, PLOT)], [potential, structures, teachers])
-    keys = Labels(energy_key, forces_key, stress_key)
-    frames = read_frames(structures)
-    options = {"--energy-key": energy_key, "--forces-key": forces_key, "--stress-key": stress_key}
-    usual = {"energy", "forces", "stress"}
-    check_asked(frames, {option: name for option, name in options.items() if name not in usual})
-    labelled = [labels_of(atoms, f"{structures}, frame {n}", keys) for n, atoms in enumerate(frames)]
-    if all(frame.energy is None and frame.forces is None for frame in labelled):
-        raise DatasetError(f"no structure in {structures} has an energy or forces to compare with")
+    labelled = read_labelled(structures, energy_key, forces_key, stress_key)
     calculator = calculator_of(potential, precision, device, teachers)
     result = run(track(labelled, "evaluating", console=console, transient=True), calculator)
     data = result.to_dict()

@@ -1,0 +1,1 @@
+"""`jaxff active`: explore, label what the potential does not know, train again, until its errors are as asked for."""

@@ -1,0 +1,94 @@
+"""Tasks on several processes or machines, by Dask.
+
+Dask rather than Parsl: a worker that dies is replaced and its task given to another, a queue (SLURM, PBS, ...) is one
+class of dask_jobqueue with plain settings, and a scheduler that runs already can be used. Parsl's configuration is
+Python code, which a YAML file cannot hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from jax_models.errors import ConfigError, JaxffError
+from jaxff.active.settings import Engine
+
+FAILURES = 5
+"""Workers that may die over one task before it is given up."""
+
+Task = tuple[Any, ...]
+"""A function and its arguments, all of which can be pickled."""
+
+
+class Workers:
+    """Runs tasks."""
+
+    def __init__(self, client: Any):
+        self._client = client
+
+    def run(self, tasks: Sequence[Task], progress: Callable[[int, int], None] | None = None) -> list[Any]:
+        """The result of each task, in their order.
+
+        Raises:
+            JaxffError: what a task raises; a task over which workers die again and again.
+        """
+        from distributed import as_completed
+        from distributed.scheduler import KilledWorker
+
+        futures = [self._client.submit(function, *arguments, pure=False) for function, *arguments in tasks]
+        try:
+            for done, _ in enumerate(as_completed(futures), start=1):
+                progress and progress(done, len(futures))
+            return self._client.gather(futures)
+        except KilledWorker as error:
+            raise JaxffError(f"{FAILURES} workers died over one task ({error}); see what it prints by itself") from None
+        finally:
+            self._client.cancel(futures)
+
+
+@contextmanager
+def workers(engine: Engine) -> Iterator[Workers]:
+    """Workers as the run wants them, until the block ends.
+
+    Raises:
+        ConfigError: there is no such kind of cluster, or no scheduler at that address.
+    """
+    import dask
+    from distributed import Client, LocalCluster
+
+    with dask.config.set({"distributed.scheduler.allowed-failures": FAILURES, "distributed.logging.distributed": 50}):
+        if engine.scheduler is not None:
+            try:
+                client = Client(engine.scheduler, timeout=30)
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"engine.scheduler: nobody answers at {engine.scheduler} ({error})") from None
+            with client:
+                yield Workers(client)
+            return
+        if engine.cluster is None:
+            cluster: Any = LocalCluster(
+                n_workers=engine.workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
+            )
+        else:
+            cluster = _queue(engine)
+        with cluster, Client(cluster) as client:
+            yield Workers(client)
+
+
+def _queue(engine: Engine) -> Any:
+    try:
+        import dask_jobqueue
+    except ImportError:
+        raise ConfigError(f"engine.cluster {engine.cluster} needs dask-jobqueue; pip install dask-jobqueue") from None
+    kind = getattr(dask_jobqueue, str(engine.cluster), None)
+    if kind is None:
+        raise ConfigError(
+            f"engine.cluster: dask_jobqueue has no {engine.cluster}; it has SLURMCluster, PBSCluster, ..."
+        )
+    try:
+        cluster = kind(**engine.settings)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"engine.settings do not fit {engine.cluster}: {error}") from None
+    cluster.scale(jobs=engine.workers)
+    return cluster

@@ -1,0 +1,70 @@
+"""The folder of a run: all that it knows is in these files, each written at once and never changed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.io import read, write
+
+from jax_models.model_file import write_atomically
+
+
+class Folder:
+    """Paths and files of a run.
+
+    ``ROOT/round-NNN/`` holds ``train.xyz`` and ``valid.xyz`` (all that is labelled by then), ``model.jaxff``,
+    ``explored/NAME.xyz`` with ``NAME.json``, ``selected.xyz``, ``labels/N.jsonl`` (answers, as they come in),
+    ``labelled.xyz`` and ``round.json``. What is there is done; a run that begins again goes on with what is missing.
+    """
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def round(self, number: int, *names: str) -> Path:
+        path = self.root.joinpath(f"round-{number:03d}", *names)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @property
+    def rounds(self) -> Path:
+        """One JSON record a round."""
+        return self.root / "rounds.jsonl"
+
+    def journals(self) -> list[Path]:
+        return sorted(self.root.glob("round-*/labels/*.jsonl"))
+
+
+def identity(atoms: Atoms) -> str:
+    """A structure's id: the same atoms at the same places have the same."""
+    digest = hashlib.sha256()
+    for array in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc):
+        digest.update(np.ascontiguousarray(array, float).tobytes())
+    return f"s{digest.hexdigest()[:16]}"  # a letter first: extended XYZ reads digits as a number
+
+
+def write_frames(path: Path, frames: Sequence[Atoms]) -> None:
+    """Extended XYZ, complete or not at all."""
+    text = io.StringIO()
+    if frames:
+        write(text, list(frames), format="extxyz")
+    write_atomically(path, text.getvalue().encode())
+
+
+def read_frames(path: Path) -> list[Atoms]:
+    """What `write_frames` wrote, also where that was nothing."""
+    return read(path, ":", format="extxyz") if path.stat().st_size else []  # type: ignore[return-value]
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    write_atomically(path, json.dumps(record, indent=1).encode())
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_bytes())

@@ -1,0 +1,78 @@
+"""Tasks that label structures, each with a journal of its own; what any journal answers is not asked for again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from jaxff.active.folder import identity
+from jaxff.knowledge.labelling import answer_key, label, read_journal
+from jaxff.knowledge.teachers import Teacher, parse_teacher
+
+TRIES = 3
+"""Labellers that may be killed over one structure before it is taken to be the structure's fault."""
+KILLED = "died with signal"
+
+
+def label_some(frames: Sequence[Atoms], labeller: dict[str, Any], folder: str, journal: Path, timeout: float) -> int:
+    """The task: answers of ``labeller`` for ``frames``, into ``journal``; returns how many it has."""
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    return len(label(frames, [parse_teacher(labeller, folder)], journal, workers=1, timeout=timeout))
+
+
+def unanswered(frames: Sequence[Atoms], teacher: Teacher, journals: Iterable[Path]) -> list[Atoms]:
+    """Those to ask for, each once: not answered by any journal, or only by labellers that were killed, fewer than
+    `TRIES` times."""
+    answers = _answers(journals)
+    digest = teacher.digest()
+    asked: dict[str, Atoms] = {}
+    for frame in frames:
+        key = answer_key(frame, digest)
+        found = answers.get(key, [])
+        if len(found) < TRIES and all(KILLED in answer.get("error", "") for answer in found):
+            asked.setdefault(key, frame)
+    return list(asked.values())
+
+
+def _answers(journals: Iterable[Path]) -> dict[str, list[dict[str, Any]]]:
+    """All answers to each question; those without an error come first."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in journals:
+        for key, answer in read_journal(path).items():
+            found.setdefault(key, []).append(answer)
+    return {key: sorted(answers, key=lambda answer: "error" in answer) for key, answers in found.items()}
+
+
+def labelled(
+    frames: Sequence[Atoms], teacher: Teacher, journals: Iterable[Path], round_number: int
+) -> tuple[list[Atoms], list[dict[str, str]]]:
+    """Frames with their labels, ids and origin; and what failed, with why."""
+    answers = _answers(journals)
+    digest = teacher.digest()
+    done, failed = [], []
+    for frame in frames:
+        answer = answers.get(answer_key(frame, digest), [{"error": "was never answered"}])[0]
+        if "error" in answer:
+            failed.append({"id": identity(frame), "error": answer["error"]})
+            continue
+        atoms = Atoms(frame.symbols, frame.positions, cell=frame.cell, pbc=frame.pbc)
+        atoms.info = {
+            "config_type": str(frame.info.get("config_type", "start")),
+            "id": identity(frame),
+            "round": round_number,
+            "labeller": teacher.digest()[:16],
+        }
+        stress = None if answer["stress"] is None else np.array(answer["stress"])
+        atoms.calc = SinglePointCalculator(
+            atoms,
+            energy=answer["energy"],
+            forces=np.array(answer["forces"]),
+            **({} if stress is None else {"stress": stress}),
+        )
+        done.append(atoms)
+    return done, failed
