@@ -32,8 +32,8 @@ from jaxff.knowledge.structure_families import Recipe, make_structures
 BEGINNING = 24
 """Structures of the first round where there are no labelled data: strained and rattled crystals."""
 BELIEVED = 0.8
-"""Of the atoms that were labelled in a round, the part whose errors must be as expected; 0.9 are, of atoms like those of
-the training, and these were chosen for being unlike."""
+"""Of the atoms that were labelled in a round, the part whose errors must be as expected; 0.9 are, of atoms like those
+of the training, and these were chosen for being unlike."""
 FAR = 3.0
 """Times the error that is aimed at: where a force is expected to be worse, a run is stopped."""
 
