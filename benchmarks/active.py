@@ -2,9 +2,9 @@
 
     python benchmarks/active.py --out /tmp/active [--system Si] [--page docs/active_results.md]
 
-The labeller is an empirical potential, so that the answers are known: the properties of the potential that the loop ends
-with are compared with the labeller's own, against limits that are stated here, before any run. Then the labels that the
-loop used are compared with as many, and twice as many, from random structures and from plain molecular dynamics.
+The labeller is an empirical potential, so that the answers are known: the properties of the potential that the loop
+ends with are compared with the labeller's own, against limits that are stated here, before any run. Then the labels
+that the loop used are compared with as many, and twice as many, from random structures and from plain dynamics.
 Resumable: what is in the folder is not done again.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms, units
@@ -12,7 +13,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from jaxtyping import Float
 
 from jax_models import DatasetError, StructureError
-from jaxff.io import Labels, label_of, virial_of
+from jaxff.io import Labels, check_asked, label_of, read_frames, virial_of
 
 
 @dataclass
@@ -64,6 +65,18 @@ class Evaluation:
     stress: Pairs = field(default_factory=Pairs)
     force_error: Pairs = field(default_factory=Pairs)
     """Of each atom whose potential knows its errors: the error of its force, and the expected one (eV/Å)."""
+    grades: list[np.ndarray] = field(default_factory=list)
+    """Extrapolation grades of the same atoms."""
+
+    def add(self, other: Evaluation) -> None:
+        """Append what was found for other structures."""
+        self.groups += other.groups
+        self.grades += other.grades
+        for name in ("energy", "force", "stress", "force_error"):
+            mine, more = getattr(self, name), getattr(other, name)
+            mine.reference += more.reference
+            mine.predicted += more.predicted
+            mine.groups += more.groups
 
     def errors(self, group: str | None = None) -> dict[str, float]:
         """Mean absolute and root-mean-square errors of one group or of all; no key for a quantity without labels."""
@@ -120,9 +133,29 @@ def evaluate(structures: Iterable[Labelled], calculator: Calculator) -> Evaluati
             expected = calculator.results.get("forces_expected_error")
             if expected is not None:
                 result.force_error.add(np.linalg.norm(forces - labelled.forces, axis=1), expected, group)
+                result.grades.append(np.array(calculator.results["extrapolation_grade"], float))
         if labelled.stress is not None and "stress" in calculator.results:
             result.stress.add(labelled.stress / units.GPa, atoms.get_stress() / units.GPa, group)
     return result
+
+
+def read_labelled(
+    path: Path, energy_key: str = "energy", forces_key: str = "forces", stress_key: str = "stress"
+) -> list[Labelled]:
+    """The structures of a file with their labels, for commands that have an option for each label's name.
+
+    Raises:
+        DatasetError: it cannot be read, has no label of a name that was asked for, or none to compare with.
+    """
+    keys = Labels(energy_key, forces_key, stress_key)
+    frames = read_frames(path)
+    options = {"--energy-key": energy_key, "--forces-key": forces_key, "--stress-key": stress_key}
+    usual = {"energy", "forces", "stress"}
+    check_asked(frames, {option: name for option, name in options.items() if name not in usual})
+    labelled = [labels_of(atoms, f"{path}, frame {n}", keys) for n, atoms in enumerate(frames)]
+    if all(frame.energy is None and frame.forces is None for frame in labelled):
+        raise DatasetError(f"no structure in {path} has an energy or forces to compare with")
+    return labelled
 
 
 def labels_of(atoms: Atoms, name: str, labels: Labels | None = None) -> Labelled:

@@ -42,10 +42,10 @@ class Folder:
 
 
 def identity(atoms: Atoms) -> str:
-    """A structure's id: the same atoms at the same places have the same."""
+    """A structure's id: the same atoms at the same places, to 1e-6 Å, have the same, in memory and in a file."""
     digest = hashlib.sha256()
     for array in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc):
-        digest.update(np.ascontiguousarray(array, float).tobytes())
+        digest.update((np.round(np.asarray(array, float), 6) + 0.0).tobytes())
     return f"s{digest.hexdigest()[:16]}"  # a letter first: extended XYZ reads digits as a number
 
 

@@ -89,6 +89,10 @@ def _is_pickle(path: Path) -> bool:
     return _head(path)[:1] == b"\x80"
 
 
+def _is_html(path: Path) -> bool:
+    return _head(path).lstrip().lower().startswith((b"<!doctype html", b"<html"))
+
+
 def _is_checkpoint(path: Path) -> bool:
     head = _head(path)
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
@@ -101,6 +105,7 @@ PLOT = Kind("a plot of that format", _is_plot)
 XYZ = Kind("extended XYZ", _is_xyz)
 FEATURES = Kind("a .npz file", _is_features)
 PICKLE = Kind("a pickle", _is_pickle)
+HTML = Kind("an HTML page", _is_html)
 CHECKPOINT = Kind("a checkpoint of a training", _is_checkpoint)
 
 

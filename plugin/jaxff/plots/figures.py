@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 MANY = 20_000
 """Points beyond which a density says more than markers."""
+COLORS = [f"C{n}" for n in (0, 1, 2, 3, 4, 5, 6, 8, 9)]
+"""Of groups; matplotlib's, but for grey."""
+OTHERS = "0.6"
 
 
 def plot_format(path: str | Path) -> str:
@@ -46,42 +51,67 @@ def save(figure: Figure, path: str | Path) -> None:
 
 
 def parity(evaluation: Evaluation) -> Figure:
-    """Predicted against reference energies and forces, a colour for each ``config_type``."""
+    """Predicted against reference energies, forces and stresses, a colour for each ``config_type``; and, of a potential
+    that knows its errors, force errors against expected ones."""
+    panels = parity_panels(evaluation)
+    calibrated = bool(evaluation.force_error.groups)
+    columns = len(panels) + calibrated
+    figure = Figure(figsize=(4.6 * max(columns, 1), 4.4), layout="constrained")
+    for n, (label, pairs, title) in enumerate(panels, start=1):
+        draw_parity(figure.add_subplot(1, columns, n), label, pairs, title, legend=n == 1)
+    if calibrated:
+        draw_calibration(figure.add_subplot(1, columns, columns), evaluation)
+    return figure
+
+
+def parity_panels(evaluation: Evaluation) -> list[tuple[str, Pairs, str]]:
+    """Label of the axes, values and title of each quantity that has labels."""
     errors = evaluation.errors()
     panels = [
         ("energy (eV/atom)", evaluation.energy, "energy_rmse_mev_per_atom", "RMSE {:.2f} meV/atom"),
         ("force component (eV/Å)", evaluation.force, "force_rmse_ev_per_angstrom", "RMSE {:.4f} eV/Å"),
+        ("stress component (GPa)", evaluation.stress, "stress_rmse_gpa", "RMSE {:.3f} GPa"),
     ]
-    panels = [panel for panel in panels if panel[1].groups]
-    calibrated = bool(evaluation.force_error.groups)
-    columns = len(panels) + calibrated
-    figure = Figure(figsize=(4.6 * max(columns, 1), 4.4), layout="constrained")
-    if calibrated:
-        _calibration(figure.add_subplot(1, columns, columns), evaluation.force_error, errors["coverage"])
-    for n, (label, pairs, key, text) in enumerate(panels, start=1):
-        axes = figure.add_subplot(1, columns, n)
-        _scatter(axes, pairs)
-        low, high = axes.get_xlim()
-        axes.plot([low, high], [low, high], color="0.4", linewidth=0.8, zorder=0)
-        axes.set_xlim(low, high)
-        axes.set_xlabel(f"reference {label}")
-        axes.set_ylabel(f"predicted {label}")
-        axes.set_title(text.format(errors[key]), fontsize="medium")
-        if n == 1 and any(pairs.groups):
-            axes.legend(fontsize="small", markerscale=2)
-    return figure
+    return [(label, pairs, text.format(errors[key])) for label, pairs, key, text in panels if pairs.groups]
 
 
-def _calibration(axes, pairs: Pairs, coverage: float) -> None:
+def draw_parity(axes, label: str, pairs: Pairs, title: str, legend: bool) -> None:
+    """Predicted against reference values of one quantity, with the line where they are equal."""
+    _scatter(axes, pairs)
+    low, high = axes.get_xlim()
+    axes.plot([low, high], [low, high], color="0.4", linewidth=0.8, zorder=0)
+    axes.set_xlim(low, high)
+    axes.set_xlabel(f"reference {label}")
+    axes.set_ylabel(f"predicted {label}")
+    axes.set_title(title, fontsize="medium")
+    if legend and axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize="small", markerscale=2)
+
+
+def draw_calibration(axes, evaluation: Evaluation) -> None:
     """Force errors against expected ones, on logarithmic axes; below the line is what the expectation covers."""
-    found, expected = pairs.of(None)
+    found, expected = evaluation.force_error.of(None)
     floor = max(1e-3 * float(np.max(found, initial=1e-6)), 1e-6)
     x, y = np.maximum(expected, floor), np.maximum(found, floor)
     axes.hexbin(x, y, gridsize=60, bins="log", mincnt=1, linewidths=0.1, xscale="log", yscale="log")
     axes.plot([floor, x.max()], [floor, x.max()], color="0.4", linewidth=0.8)
     axes.set_xlabel("expected force error (eV/Å)")
     axes.set_ylabel("force error (eV/Å)")
-    axes.set_title(f"coverage {100 * coverage:.0f} %", fontsize="medium")
+    axes.set_title(f"coverage {100 * evaluation.errors()['coverage']:.0f} %", fontsize="medium")
+
+
+def plain(text: str) -> str:
+    """``text`` from a file as a label: matplotlib takes dollars for mathematics and hides what begins with _."""
+    shown = "".join(c if c.isprintable() else " " for c in text).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
+
+
+def group_colors(groups: Sequence[str]) -> dict[str, str]:
+    """A colour for each group, by name; where there are more than COLORS, the rarer ones are all grey."""
+    counts = Counter(groups)
+    common = sorted(counts, key=lambda group: (-counts[group], group))[: len(COLORS)]
+    colors = dict(zip(sorted(common), COLORS, strict=False))
+    return {group: colors.get(group, OTHERS) for group in sorted(counts)}
 
 
 def _scatter(axes, pairs: Pairs) -> None:
@@ -90,8 +120,15 @@ def _scatter(axes, pairs: Pairs) -> None:
         axes.hexbin(reference, predicted, gridsize=120, bins="log", mincnt=1, linewidths=0.1)
         return
     size = 4 if len(reference) > 2000 else 14
-    for group in sorted(set(pairs.groups)):
-        axes.scatter(*pairs.of(group), s=size, label=group or None, alpha=0.7, linewidths=0)
+    # A vector graphic of thousands of markers is slow to open.
+    style: dict[str, Any] = {"s": size, "alpha": 0.7, "linewidths": 0, "rasterized": len(reference) > 2000}
+    colors = group_colors(pairs.groups)
+    n_others = list(colors.values()).count(OTHERS)
+    for group, color in sorted(colors.items(), key=lambda item: item[1] != OTHERS):
+        label = plain(group) or None
+        if color == OTHERS:
+            label, n_others = (f"{n_others} others", 0) if n_others else (None, 0)
+        axes.scatter(*pairs.of(group), label=label, color=color, **style)
 
 
 def path_plot(paths: dict[str, Barrier]) -> Figure:

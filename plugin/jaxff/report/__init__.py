@@ -1,0 +1,1 @@
+"""What `jaxff report` does: one page about a potential, from measurements to HTML."""
