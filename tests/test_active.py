@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import equinox as eqx
 import numpy as np
 import pytest
 import yaml
@@ -123,9 +124,8 @@ def test_killed_at_random_points_it_ends_as_if_it_had_not_been(undisturbed, tmp_
     assert process.returncode == 1
     for name in ("beginning.xyz", "round-000/selected.xyz", "round-000/labelled.xyz", "round-001/labelled.xyz"):
         assert (tmp_path / "cu" / name).read_bytes() == (folder / "cu" / name).read_bytes(), name
-    assert (
-        Potential.load(tmp_path / "cu/model.jaxff").to_bytes() == Potential.load(folder / "cu/model.jaxff").to_bytes()
-    )
+    found, wanted = (Potential.load(path / "cu" / "model.jaxff").model for path in (tmp_path, folder))
+    assert eqx.tree_equal(found, wanted)
     answered = asked(tmp_path / "cu")
     assert len(answered) == len(set(answered)) == len(asked(folder / "cu"))
 
@@ -222,9 +222,8 @@ def test_validation_does_not_move(tmp_path):
     write_frames(tmp_path / "none.xyz", [])
     assert read_frames(tmp_path / "none.xyz") == []
     write_frames(tmp_path / "all.xyz", frames)
-    assert [identity(a) for a in read(tmp_path / "all.xyz", ":")] == [
-        a.info["id"] for a in read_frames(tmp_path / "all.xyz")
-    ]
+    again = read(tmp_path / "all.xyz", ":")
+    assert [identity(a) for a in again] == [a.info["id"] for a in again] == [a.info["id"] for a in frames]
 
 
 def test_a_loop_that_gets_nowhere_gives_up():

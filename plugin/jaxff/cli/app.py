@@ -26,6 +26,7 @@ from jaxff.cli.label import label
 from jaxff.cli.lmp import CONTEXT as LMP_CONTEXT
 from jaxff.cli.lmp import lmp
 from jaxff.cli.phonons import phonons
+from jaxff.cli.report import report
 from jaxff.cli.select_features import select_features
 from jaxff.cli.structures import structures
 from jaxff.cli.train import train
@@ -47,6 +48,7 @@ app.command("label")(label)
 app.command("select-features")(select_features)
 app.command("config")(config)
 app.command("evaluate")(evaluate)
+app.command("report")(report)
 app.command("info")(info)
 app.command("elastic")(elastic)
 app.command("barrier")(barrier)

@@ -21,7 +21,9 @@ def report(
     ] = None,
     properties: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="What jaxff elastic, eos, ... wrote with --json; may be given several times."),
+        typer.Option(
+            metavar="FILE", help="What jaxff elastic, eos, ... wrote with --json; may be given several times."
+        ),
     ] = None,
     precision: PrecisionOption = Precision.single,
     device: DeviceOption = Device.auto,

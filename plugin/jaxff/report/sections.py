@@ -48,7 +48,10 @@ def errors_table(rows: dict[str, dict[str, Any]], first: str, caption: str = "")
     shown = {key: column for key, column in COLUMNS.items() if any(key in errors for errors in rows.values())}
     return Table(
         [(first, ""), *((title, unit) for title, unit, _ in shown.values())],
-        [[name, *(number(errors.get(key), form) for key, (_, _, form) in shown.items())] for name, errors in rows.items()],
+        [
+            [name, *(number(errors.get(key), form) for key, (_, _, form) in shown.items())]
+            for name, errors in rows.items()
+        ],
         caption,
     )
 
