@@ -21,9 +21,7 @@ def report(
     ] = None,
     properties: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar="FILE", help="What jaxff elastic, eos, ... wrote with --json; may be given several times."
-        ),
+        typer.Option(metavar="FILE", help="What jaxff elastic, eos, ... wrote with --json; may be repeated."),
     ] = None,
     precision: PrecisionOption = Precision.single,
     device: DeviceOption = Device.auto,
@@ -36,16 +34,16 @@ def report(
 ) -> None:
     """One page about a potential and its errors, which opens in any browser, without a network.
 
-    It has predictions beside references, errors of groups and elements, whether the potential knows its errors, a map of
-    the structures, and the training's log if it lies beside the potential (POTENTIAL.log.jsonl).
+    It has predictions beside references, errors of groups and elements, whether the potential knows its errors, a map
+    of the structures, and the training's log if it lies beside the potential (POTENTIAL.log.jsonl).
     """
     from rich.console import Console
     from rich.progress import track
 
     from jax_models.model_file import write_atomically
+    from jaxff.ase import JaxffCalculator
     from jaxff.cli.outputs import HTML, Output, check_outputs
     from jaxff.evaluation import read_labelled
-    from jaxff.knowledge.delta import calculator_of
     from jaxff.report.inputs import read_properties, read_rounds
     from jaxff.report.measure import check_elements, measure
     from jaxff.report.page import page
@@ -59,7 +57,7 @@ def report(
     for path in given:
         read_properties(path)
     structures = read_labelled(data, energy_key, forces_key, stress_key)
-    calculator = calculator_of(potential, precision, device, teachers)
+    calculator = JaxffCalculator(potential, precision, device, teacher=teachers)
     check_elements(calculator.potential, potential.name, structures, data.name)
     measured = measure(track(structures, "evaluating", console=console, transient=True), calculator)
     with console.status("drawing"):

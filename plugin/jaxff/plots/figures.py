@@ -91,13 +91,19 @@ def draw_parity(axes, label: str, pairs: Pairs, title: str, legend: bool) -> Non
 def draw_calibration(axes, evaluation: Evaluation) -> None:
     """Force errors against expected ones, on logarithmic axes; below the line is what the expectation covers."""
     found, expected = evaluation.force_error.of(None)
-    floor = max(1e-3 * float(np.max(found, initial=1e-6)), 1e-6)
+    floor = error_floor(found)
     x, y = np.maximum(expected, floor), np.maximum(found, floor)
     axes.hexbin(x, y, gridsize=60, bins="log", mincnt=1, linewidths=0.1, xscale="log", yscale="log")
-    axes.plot([floor, x.max()], [floor, x.max()], color="0.4", linewidth=0.8)
+    ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+    axes.plot(ends, ends, color="0.4", linewidth=0.8)
     axes.set_xlabel("expected force error (eV/Å)")
     axes.set_ylabel("force error (eV/Å)")
     axes.set_title(f"coverage {100 * evaluation.errors()['coverage']:.0f} %", fontsize="medium")
+
+
+def error_floor(found: np.ndarray) -> float:
+    """Where smaller errors are drawn on a logarithmic axis: those that vanish by symmetry would be infinitely far."""
+    return max(1e-2 * float(np.max(found, initial=0.0)), 1e-6)
 
 
 def plain(text: str) -> str:

@@ -90,8 +90,8 @@ def measure(structures: Iterable[Labelled], calculator: Calculator) -> Measured:
 def structure_features(potential: Potential, structures: Sequence[Labelled]) -> tuple[Float[np.ndarray, "S F"], str]:
     """One row a structure, the mean over its atoms, and in words what the features are.
 
-    They are those that the potential itself computes. Where it has none of atoms (a grid, whole cells, a function), SOAP's
-    take their place, so that there is a map of the data for any potential.
+    They are those that the potential itself computes. Where it has none of atoms (a grid, whole cells, a function),
+    SOAP's take their place, so that there is a map of the data for any potential.
 
     Raises:
         DatasetError: a structure has atoms at the same place.

@@ -120,6 +120,8 @@ def render(
         facts=facts,
         headlines=headlines,
         sections=sections,
+        # Chemiscope's plots compile functions at run time.
+        viewer=any(kind(part) == "viewer" for section in sections for part in section.parts),
         # Within a script, a < could begin the tag that ends it.
         numbers=json.dumps(numbers, allow_nan=False).replace("<", "\\u003c"),
         # Only scripts that carry it run: should a text ever get through unescaped, it stays a text.

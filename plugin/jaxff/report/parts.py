@@ -27,12 +27,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers as they are shown; the first column is the name of the row, the others are numbers to the right."""
+    """Numbers as they are shown; the first columns are text, the others numbers, to the right."""
 
     columns: Sequence[tuple[str, str]]
     """Title and unit of each."""
     rows: Sequence[Sequence[str]]
     caption: str = ""
+    n_text: int = 1
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def kind(part: Figure | Table | Viewer) -> str:
 
 
 def figure(plot: Plot, caption: str) -> Figure:
-    """``plot`` as SVG that may stand in an HTML page beside others: no addresses, no names used twice, letters as text."""
+    """``plot`` as SVG that may stand in a page beside others: no addresses, no names used twice, letters as text."""
     data = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     # The salt makes equal figures equal bytes.

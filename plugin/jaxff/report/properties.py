@@ -103,9 +103,9 @@ def _tables(data: dict[str, Any], name: str) -> list[Table]:
         title, unit = NAMES.get(key, (key.replace("_", " "), ""))
         text = _text(value, key in NAMES)
         if text:
-            rows.append([title, text, unit])
+            rows.append([f"{title} ({unit})" if unit else title, text])
     if rows:
-        tables.append(Table([("property", ""), ("value", ""), ("unit", "")], rows, f"From {name}"))
+        tables.append(Table([("property", ""), ("value", "")], rows, f"From {name}"))
     return tables
 
 

@@ -13,7 +13,7 @@ from jax_models import Potential
 from jax_models.errors import DatasetError
 from jax_models.training.uncertainty.assess import COVERED
 from jaxff.plots.figures import draw_parity, parity_panels
-from jaxff.plots.known_errors import calibration, error_against_grade
+from jaxff.plots.known_errors import known_errors
 from jaxff.plots.rounds import rounds_plot
 from jaxff.plots.structure_map import principal_components, structure_map
 from jaxff.plots.training_course import ridge_curve, training_curve
@@ -92,24 +92,32 @@ def errors_section(measured: Measured) -> Section:
 
 
 def _worst(measured: Measured) -> Table | None:
+    """The structures with the largest errors, each atom of which somebody may want to look at."""
     errors = [part.errors() for part in measured.parts]
-    key = "force_rmse_ev_per_angstrom"
-    if not any(key in e for e in errors):
-        key = "energy_mae_mev_per_atom"
-    order = sorted((n for n, e in enumerate(errors) if key in e), key=lambda n: -errors[n][key])[:WORST]
-    if len(measured.structures) < 2:
+    if len(errors) < 2:
         return None
+    key, *_ = _judged_by(errors)
+    order = sorted((n for n, e in enumerate(errors) if key in e), key=lambda n: -errors[n][key])[:WORST]
     rows = []
     for n in order:
-        s, e = measured.structures[n], errors[n]
-        signed = measured.parts[n].energy
-        energy = 1e3 * (signed.predicted[0][0] - signed.reference[0][0]) if signed.groups else None
-        formula = s.atoms.get_chemical_formula()
-        rows.append([
-            _frame(s.name), s.group, formula, number(energy, "{:+.2f}"), number(e.get(key) if "force" in key else None)
-        ])  # fmt: skip
-    columns = [("structure", ""), ("config_type", ""), ("formula", ""), ("energy", "meV/atom"), ("force RMSE", "eV/Å")]
-    return Table(columns, rows, "Largest errors")
+        structure, energy, force = measured.structures[n], measured.parts[n].energy, measured.parts[n].force
+        row = [_frame(structure.name), structure.group, structure.atoms.get_chemical_formula()]
+        off = 1e3 * float(energy.predicted[0][0] - energy.reference[0][0]) if energy.groups else None
+        row.append(number(off, "{:+.2f}"))
+        row.append(number(errors[n].get("force_rmse_ev_per_angstrom"), "{:.4f}"))
+        vectors = np.reshape(force.predicted[0] - force.reference[0], (-1, 3)) if force.groups else None
+        row.append(number(None if vectors is None else float(np.linalg.norm(vectors, axis=1).max()), "{:.3f}"))
+        rows.append(row)
+    columns = [("structure", ""), ("config_type", ""), ("formula", ""), ("energy error", "meV/atom")]
+    columns += [("force RMSE", "eV/Å"), ("worst atom", "eV/Å")]
+    return Table(columns, rows, "Structures with the largest errors", n_text=3)
+
+
+def _judged_by(errors: Sequence[dict[str, float]]) -> tuple[str, str, str]:
+    """Key, title and unit of the error that says how well a structure is predicted: forces, where there are any."""
+    if any("force_rmse_ev_per_angstrom" in e for e in errors):
+        return "force_rmse_ev_per_angstrom", "force RMSE", "eV/Å"
+    return "energy_mae_mev_per_atom", "energy error", "meV/atom"
 
 
 def _frame(name: str) -> str:
@@ -124,15 +132,15 @@ def known_errors_section(measured: Measured, potential: Potential) -> Section | 
     grade = np.concatenate(measured.evaluation.grades)
     parts: list[Any] = [
         figure(
-            calibration(measured.evaluation, COVERED),
-            "Left: atoms below the line have a smaller error than was expected of them. Right: the part of them among "
-            "atoms that expect similar errors; bars are one standard error.",
+            known_errors(measured.evaluation, COVERED),
+            "Left: atoms below the line have a smaller error than was expected of them. Middle: the part of them among "
+            "atoms of similar expected errors; bars are one standard error. Right: a grade above 1 is outside of what "
+            "the potential was trained on.",
         ),
-        figure(error_against_grade(found, grade), "A grade above 1 is outside of what the potential was trained on."),
         _ranking(found, expected, grade, potential),
     ]
     facts = potential.provenance.get("uncertainty", {})
-    on = f" They were calibrated on {facts['calibrated_on']}." if "calibrated_on" in facts else ""
+    on = f" Expected errors were calibrated on {facts['calibrated_on']}." if "calibrated_on" in facts else ""
     coverage = measured.evaluation.errors()["coverage"]
     text = (
         f"Of {len(found)} atoms, {coverage:.1%} have a force error below the expected one; {COVERED:.0%} were asked "
@@ -175,9 +183,7 @@ def map_section(measured: Measured, potential: Potential) -> Section | None:
     axes = tuple(f"component {n} ({part:.0%} of the variance)" for n, part in enumerate(held, start=1))
     groups = [s.group for s in structures]
     errors = [part.errors() for part in parts]
-    key, title, unit = "force_rmse_ev_per_angstrom", "force RMSE", "eV/Å"
-    if not any(key in e for e in errors):
-        key, title, unit = "energy_mae_mev_per_atom", "energy error", "meV/atom"
+    key, title, unit = _judged_by(errors)
     values = np.array([e.get(key, np.nan) for e in errors])
     shown: list[Any] = [
         figure(
@@ -189,7 +195,7 @@ def map_section(measured: Measured, potential: Potential) -> Section | None:
         "component 1": (places[:, 0].tolist(), ""),
         "component 2": (places[:, 1].tolist(), ""),
         "atoms": ([float(len(s.atoms)) for s in structures], ""),
-        "frame": ([_frame(s.name) for s in structures], ""),
+        "frame": ([float(step * n) for n in range(len(structures))], ""),
     }
     if np.isfinite(values).all():
         properties[title] = (values.tolist(), unit)
@@ -280,4 +286,4 @@ def rounds_section(rounds: Sequence[dict[str, Any]]) -> Section | None:
         [[number(r.get(key), form) for key, (_, _, form) in shown.items()] for r in rounds],
     )
     text = "What each round of the active loop explored, labelled and reached."
-    return Section("rounds", "Rounds of the active loop", text, [figure(rounds_plot(rounds), "By round."), table])
+    return Section("rounds", "Rounds of the active loop", text, [figure(rounds_plot(rounds), "The loop goes on until the expected error stays below the threshold."), table])

@@ -1,8 +1,8 @@
 """The map that can be turned and clicked: chemiscope's viewer, put into the page.
 
 Chemiscope has no function for a page of its own, but its package holds the whole viewer in one script that needs no
-network. It is 3 MB and brings Jupyter's packages along, so that it is optional (``pip install jaxff[report]``); without it,
-and in a browser without WebGL, there is the picture of `jaxff.plots.structure_map`.
+network. It is 3 MB and brings Jupyter's packages along, so that it is optional (``pip install jaxff[report]``); without
+it, and in a browser without WebGL, there is the picture of `jaxff.plots.structure_map`.
 """
 
 from __future__ import annotations
