@@ -224,12 +224,12 @@ def training_section(potential: Potential, log: Path) -> Section | None:
     """The course of the training, from its log; else what the file itself remembers."""
     provenance = potential.provenance
     parts: list[Figure | Table | Viewer] = []
-    text = ""
+    text, broken = "", False
     if log.is_file():
         try:
             plot = _course(read_records(log))
         except (DatasetError, KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
-            plot, text = None, f"The log {log.name} could not be drawn ({type(error).__name__}). "
+            plot, broken, text = None, True, f"The log {log.name} could not be drawn ({type(error).__name__}). "
         if plot is not None:
             parts.append(figure(plot, f"From {log.name}."))
     else:
@@ -251,7 +251,7 @@ def training_section(potential: Potential, log: Path) -> Section | None:
     }
     if any(rows.values()):
         parts.append(errors_table(rows, "structures", "At the end of the training"))
-    if not parts:
+    if not parts and not broken:
         return None
     counts = {"n_train": "structures to train on", "n_validation": "held out", "best_epoch": "best epoch"}
     known = [f"{name}: {provenance[key]}" for key, name in counts.items() if key in provenance]
@@ -286,4 +286,9 @@ def rounds_section(rounds: Sequence[dict[str, Any]]) -> Section | None:
         [[number(r.get(key), form) for key, (_, _, form) in shown.items()] for r in rounds],
     )
     text = "What each round of the active loop explored, labelled and reached."
-    return Section("rounds", "Rounds of the active loop", text, [figure(rounds_plot(rounds), "The loop goes on until the expected error stays below the threshold."), table])
+    return Section(
+        "rounds",
+        "Rounds of the active loop",
+        text,
+        [figure(rounds_plot(rounds), "The loop goes on until the expected error stays below the threshold."), table],
+    )
