@@ -30,6 +30,8 @@ from jax_models.contract import SCHEMA_VERSION, Contract
 from jax_models.errors import JaxffError, ModelFileError, StructureError
 from jax_models.exported import ExportedModel
 from jax_models.models import build
+from jax_models.neighborhood import Neighborhood
+from jax_models.precision import model_in
 from jax_models.uncertainty import Uncertainty
 
 COMMENT = b"jaxff sha256:"
@@ -226,8 +228,14 @@ def _rebuild(architecture: dict[str, Any], contract: Contract, members: dict[str
 def _uncertainty(members: dict[str, bytes], contract: Contract, model: Any) -> Uncertainty | None:
     if UNCERTAINTY not in members:
         return None
+    if not hasattr(model, "energies_and_features"):
+        raise ModelFileError(f"it has {UNCERTAINTY}, and a model without features of atoms")
     n_head = sum(np.size(leaf) for leaf in jax.tree.leaves(model.head())) if hasattr(model, "head") else 0
-    return Uncertainty.from_arrays(parse_safetensors(members[UNCERTAINTY]), len(contract.elements), n_head)
+    one = np.zeros((1, 1), np.int32)
+    alone = Neighborhood(np.ones((1, 1, 3), np.float32), one[0], one, one > 0, one)
+    n_features = jax.eval_shape(model_in(model, np.float32).energies_and_features, alone)[1].shape[1]
+    found = parse_safetensors(members[UNCERTAINTY])
+    return Uncertainty.from_arrays(found, len(contract.elements), n_head, n_features)
 
 
 def _named_arrays(model: eqx.Module) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jax_models.contract import ENERGY_AND_DERIVATIVES, Contract
-from jax_models.errors import JaxffError, StructureError
+from jax_models.errors import ConfigError, JaxffError, StructureError
 from jax_models.neighborhood import check_finite
 from jax_models.systems.result import Result
 from jax_models.uncertainty import Uncertainty
@@ -93,14 +93,20 @@ class System(ABC):
             periodic: along which cell vectors.
             species: index of each atom's element in the potential's list.
             outputs: names from the contract's ``outputs`` that are wanted; None means all but those of the uncertainty.
-                Others may be missing.
+                Others may be missing from the result.
 
         Raises:
             StructureError: positions or cell are not finite, a periodic cell has no volume, atoms are on top of each
                 other, or the energy or a force is not finite.
+            ConfigError: the potential does not give one of ``outputs``.
             JaxffError: in a process that was forked after JAX had been used.
         """
         check_process()
+        missing = [name for name in outputs or () if name not in self.potential.contract.outputs]
+        if missing:
+            raise ConfigError(
+                f"this potential gives no {', '.join(missing)}; it gives {', '.join(self.potential.contract.outputs)}"
+            )
         positions, cell = np.asarray(positions, float), np.asarray(cell, float)
         check_finite(positions, cell)
         periodic = np.broadcast_to(np.asarray(periodic, bool), (3,))

@@ -56,7 +56,8 @@ class ErrorMonitor:
             )
         self.atoms = atoms
         self.stop_above = np.inf if stop_above is None else stop_above
-        self.collect_above = self.stop_above if collect_above is None else collect_above
+        # What stops is collected first, whatever else is.
+        self.collect_above = min(self.stop_above, np.inf if collect_above is None else collect_above)
         self.file = None if file is None else Path(file)
         self.collected: list[Atoms] = []
         self.highest = 0.0

@@ -36,11 +36,12 @@ void AtomErrors::set(int n, const std::string &name)
   if (file) fclose(file);
   file = nullptr;
   path = name;
-  known = false;
+  known = lost = false;
 }
 
 void AtomErrors::check_known() const
 {
+  if (pair.file.empty()) error->all(FLERR, "pair_style jaxff has no potential yet; give its pair_coeff first");
   if (!pair.model.graded)
     error->all(FLERR, "pair_style jaxff: {} knows nothing of its errors; train it with training.heads=8 (the default), or "
                "ask for no uncertainty, grade, every or deviation", pair.file);
@@ -51,8 +52,10 @@ void AtomErrors::init_style()
   if (every || !path.empty()) check_known();
   // compute pair cannot ask in time.
   asked = pair.model.graded && (!path.empty() || !modify->get_compute_by_style("pair").empty());
+  // Atoms may have been moved, added or removed since the last run.
+  known = false;
   if (every > 1) keep_with_atoms();
-  if (path.empty() || file || comm->me) return;
+  if (path.empty() || file || lost || comm->me) return;
   file = fopen(path.c_str(), "w");
   if (!file) error->one(FLERR, "pair_style jaxff cannot write the deviation file {}: {}", path, strerror(errno));
   fputs("# step uncertainty: max min mean grade: max min mean\n", file);
@@ -64,7 +67,7 @@ void AtomErrors::keep_with_atoms()
 {
   if (!store.empty()) return;
   store = fmt::format("JAXFF_ERRORS_{}", stores++);
-  modify->add_fix(fmt::format("{0} all property/atom d_{0}_uncertainty d_{0}_grade", store));
+  modify->add_fix(fmt::format("{0} all property/atom d_{0}_uncertainty d_{0}_grade writedata no", store));
 }
 
 double *AtomErrors::column(int which)
@@ -109,7 +112,8 @@ void AtomErrors::finish()
     if (pair.species[atom->type[i]] < 0) continue;
     const double *f = &forces[3 * static_cast<size_t>(i)];
     const double square = f[0] * f[0] + f[1] * f[1] + f[2] * f[2] + least_force * least_force;
-    errors[i] = scale * std::pow(grades[i], model.grade_exponent) * std::pow(square, 0.5 * model.force_exponent);
+    errors[i] = scale * (grades[i] < 1.0 ? std::pow(grades[i], model.grade_exponent) : grades[i]) *
+        std::pow(square, 0.5 * model.force_exponent);
     const double values[COLUMNS] = {errors[i], grades[i]};
     for (int c = 0; c < COLUMNS; c++) {
       most[c] = std::max(most[c], values[c]);
@@ -146,6 +150,7 @@ void AtomErrors::write(const double *most, const double *least, const double *su
                  update->ntimestep);
   fclose(file);
   file = nullptr;
+  lost = true;    // opened again, it would lose what it has
 }
 
 int *AtomErrors::trigger(const std::string &name)

@@ -51,7 +51,7 @@ class AtomErrors : protected Pointers {
   int every = 0;
   std::string path;
   FILE *file = nullptr;
-  bool active = false, adding = false, known = false, asked = false;
+  bool active = false, adding = false, known = false, asked = false, lost = false;
   int triggers[COLUMNS] = {0, 0};
   std::vector<double> grades, errors;
   std::vector<double> forces;    // before the pair style's part, then that part

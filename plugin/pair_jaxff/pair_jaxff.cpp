@@ -169,10 +169,10 @@ PairJaxff::NodeRank PairJaxff::node_rank() const
 
 void PairJaxff::open_model(const std::string &name)
 {
+  close_model();
   std::string found = utils::get_potential_file_path(name);
   file = found.empty() ? name : found;
 
-  close_model();
   const NodeRank place = node_rank();
   keep_freed_memory();
   std::string message;
@@ -201,7 +201,9 @@ void PairJaxff::open_model(const std::string &name)
   // For compute pair: the largest uncertainty and grade.
   delete[] pvector;
   nextra = model.graded ? 2 : 0;
-  pvector = nextra ? new double[nextra]{0.0, 0.0} : nullptr;
+  // A compute pair of an earlier potential goes on reading.
+  const double nothing = model.graded ? 0.0 : NAN;
+  pvector = new double[2]{nothing, nothing};
   if (!strategy->note().empty()) report(strategy->note());
   centroidstressflag = strategy->gives_atom_virials() ? CENTROID_AVAIL : CENTROID_NOTAVAIL;
   if (lmp->citeme && model.citation[0])
@@ -223,6 +225,8 @@ void PairJaxff::close_model()
   strategy.reset();
   if (is_open && python->alive) python->close(model.handle);
   is_open = false;
+  file.clear();
+  model.graded = 0;
   ghostneigh = 0;
   for (int i = 1; allocated && i <= atom->ntypes; i++)
     for (int j = 1; j <= atom->ntypes; j++) setflag[i][j] = 0;

@@ -23,7 +23,7 @@ from jax_models.uncertainty import Grade, Uncertainty
 COVERED = 0.9
 """Part of the held-out atoms whose force error is to be below the expected one."""
 MOST_ATOMS = 50_000
-"""Atoms whose features are looked at: a covariance needs no more."""
+"""Atoms of the training that are looked at: a covariance and two exponents need no more."""
 SMALLEST_FORCE = 0.1
 """Of the root mean square force: below it, errors are not taken to fall with the force."""
 SMALLEST_ERROR = 0.05
@@ -53,11 +53,13 @@ def with_uncertainty(
         heads: what the members' heads have more than the model's own, where these are known.
 
     Raises:
-        ConfigError: a potential whose features belong to no atom.
+        ConfigError: a potential whose features belong to no atom; no structures but isolated atoms; no members.
     """
     settings = settings or Settings()
     check_supported(potential)
     model: Any = potential.model
+    if heads is None and not settings.heads and not hasattr(model, "n_members"):
+        raise ConfigError("training.heads is 0, so that there are no members; give two or more")
     structures = [s for s in structures if not s.isolated]
     held_out = [s for s in held_out if not s.isolated]
     if not structures:
@@ -74,12 +76,13 @@ def with_uncertainty(
         heads, inflation = found.heads, found.inflation
     shape = common_shape([*prepared, *others_prepared], settings.batch_structures)
     batches, held_out_batches = fixed_batches(prepared, shape), fixed_batches(others_prepared, shape)
-    features, species = stacked_features(model, some_of(batches, MOST_ATOMS, settings.seed))
+    some = some_of(batches, MOST_ATOMS, settings.seed)
+    features, species = stacked_features(model, some)
     fitted = Grade.of(features, species, len(potential.elements), settings.seed)
     grade = Grade(np.asarray(fitted.projection, np.float32), np.asarray(fitted.offset, np.float32))
     one = np.float32(1.0)
     first = Uncertainty(grade, one, np.zeros(2, np.float32), one, np.asarray(heads, np.float32), one)
-    seen, others = measured(potential.model, first, batches), measured(potential.model, first, held_out_batches)
+    seen, others = measured(potential.model, first, some), measured(potential.model, first, held_out_batches)
     if seen is None:
         raise ConfigError("there are no training structures")
     uncertainty, facts = _calibrated(first, seen, others or seen, None if others else inflation)
@@ -124,8 +127,9 @@ def _calibrated(
     if both:
         grade, force, error = (np.concatenate([getattr(p, name) for p in both]) for name in ("grade", "force", "error"))
         known = np.isfinite(error)
-        rows = np.column_stack([np.log(grade + 1e-3), 0.5 * np.log(force**2 + smallest**2), np.ones(len(grade))])
-        logs = np.log(np.maximum(error, SMALLEST_ERROR * rms))
+        inside, outside = np.log(np.minimum(grade, 1.0) + 1e-3), np.log(np.maximum(grade, 1.0))
+        rows = np.column_stack([inside, 0.5 * np.log(force**2 + smallest**2), np.ones(len(grade))])
+        logs = np.log(np.maximum(error, SMALLEST_ERROR * rms)) - outside
         # Errors grow with both, and no faster.
         bounds = ([0.0, 0.0, -np.inf], [1.0, 1.0, np.inf])
         exponents = lsq_linear(rows[known], logs[known], bounds=bounds).x[:2]
@@ -140,7 +144,8 @@ def _calibrated(
     # Split conformal prediction: the quantile of n ratios that the next one stays below.
     level = min(np.ceil((len(ratios) + 1) * COVERED) / len(ratios), 1.0)
     bar = max(float(np.quantile(ratios, level)), 1e-6)
-    calibrated = dataclasses.replace(new, bar=np.float32(bar))
+    # Rounded down, the atom that settles it would be left out.
+    calibrated = dataclasses.replace(new, bar=np.nextafter(np.float32(bar), np.float32(np.inf)))
     covered = float(np.mean(errors <= calibrated.expected_error(held_out.grade[chosen], forces)))
     facts = {
         "coverage": covered,

@@ -43,6 +43,8 @@ def joined(potentials: Sequence[Potential]) -> Potential:
     uncertainty = first.uncertainty
     if uncertainty is not None:
         uncertainty = dataclasses.replace(uncertainty, heads=np.zeros((0, 0), np.float32), spread=np.float32(1.0))
+        facts = provenance.get("uncertainty", {})
+        provenance["uncertainty"] = {**facts, "members": len(potentials), "spread_scale": 1.0}
     architecture = {"members": len(potentials), "of": first.architecture}
     contract = Contract.of(
         model, first.elements, first.cutoff, teacher=first.contract.teacher, citation=first.contract.citation

@@ -147,10 +147,12 @@ def _start(path: Path | None, config: Config) -> Potential | None:
 
 def checkpoints(out: Path) -> list[Path]:
     """The state of each stage of an unfinished training that will write ``out``."""
-    name = f"{out.name}.checkpoint"
-    return [
-        path for path in sorted(out.parent.glob(f"{glob.escape(name)}*")) if STAGE.fullmatch(path.name[len(name) :])
-    ]
+    first = Path(f"{out}.checkpoint")
+    return [path for path in _beginning_with(first) if STAGE.fullmatch(path.name[len(first.name) :])]
+
+
+def _beginning_with(path: Path) -> list[Path]:
+    return sorted(path.parent.glob(f"{glob.escape(path.name)}*"))
 
 
 def warn(console: Console, warnings: Iterable[str]) -> None:
@@ -206,7 +208,7 @@ def _train_by_gradient(
     from jax_models.training.teachers.teacher_training import train_with_knowledge
 
     data, config = preparation.data, preparation.config
-    if checkpoints(checkpoint.with_suffix("")):
+    if any(STAGE.fullmatch(path.name[len(checkpoint.name) :]) for path in _beginning_with(checkpoint)):
         console.print(f"resuming from {checkpoint}")
     model = data.model(config)
     with _Watch(console, log, bool(preparation.held_out)) as watch:
