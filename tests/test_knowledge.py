@@ -234,6 +234,7 @@ def test_a_delta_model_learns_what_its_teacher_misses():
         np.testing.assert_allclose(found["forces"], 0.0, atol=0.01)
 
 
+@pytest.mark.slow
 def test_the_weight_is_chosen_by_validation():
     origin = run("weak", weight=(0.01, 100.0), settings=dataclasses.replace(QUICK, epochs=20)).potential.provenance[
         "knowledge"

@@ -46,7 +46,7 @@ def prepared(tmp_path_factory):
     return folder, expected
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 4])
+@pytest.mark.parametrize("ranks", [1, 2, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", list(POTENTIALS))
 def test_same_numbers_by_exchange_and_on_the_halo(prepared, name, ranks):
     folder, expected = prepared
