@@ -142,7 +142,10 @@ def _start(path: Path | None, config: Config) -> Potential | None:
             "training.method is linear: least squares does not start from a potential; leave out --from, or "
             "use gradient"
         )
-    return Potential.load(path)
+    potential = Potential.load(path)
+    if "members" in potential.architecture:
+        raise ConfigError(f"{path} is a committee: start from one of the potentials that it was joined from")
+    return potential
 
 
 def checkpoints(out: Path) -> list[Path]:
