@@ -287,6 +287,8 @@ def opened(path: Path) -> tuple[str, str]:
     return result.stdout, "\n".join(said)
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 def test_in_a_browser(here):
     hostile_data()

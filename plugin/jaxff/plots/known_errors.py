@@ -20,7 +20,7 @@ SMALLEST_GRADE = 1e-3
 
 
 def bins_of(values: np.ndarray) -> list[np.ndarray]:
-    """Indices of ``values`` from smallest to largest, in bins of about equal size; what differs by rounding is in one bin."""
+    """Indices of ``values`` in bins of about equal size, the smallest first; what differs by rounding shares a bin."""
     values = np.round(np.log(np.maximum(values, 1e-9)), 3)
     n = int(np.clip(len(values) // FEWEST, 1, MOST_BINS))
     edges = np.unique(np.quantile(values, np.linspace(0, 1, n + 1)[1:-1]))
