@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 import yaml
 from ase.build import bulk
+from ase.calculators.emt import EMT
 from ase.io import read, write
 
 from jax_models import ConfigError, Potential
 from jaxff.active.engine import workers
 from jaxff.active.exploration import Seen, ramp, start_of
 from jaxff.active.folder import identity, read_frames, write_frames
-from jaxff.active.labelling import KILLED, TRIES, labelled, unanswered
+from jaxff.active.labelling import KILLED, TRIES, check_order, labelled, unanswered
 from jaxff.active.loop import _stuck
 from jaxff.active.selection import most_informative
 from jaxff.active.settings import Active, Engine, Exploration, read_active
@@ -86,8 +87,6 @@ def test_every_structure_has_an_id_an_origin_and_its_labels(undisturbed):
     for atoms in found:
         assert atoms.info["id"] == identity(atoms)
         assert atoms.info["round"] == 0
-        from ase.calculators.emt import EMT
-
         again = atoms.copy()
         again.calc = EMT()
         np.testing.assert_allclose(atoms.get_forces(), again.get_forces(), atol=1e-6)
@@ -209,6 +208,47 @@ def test_labellers_that_are_killed_are_asked_again_and_failures_are_kept(tmp_pat
     done, failed = labelled(frames[:2], teacher, journals, 0)
     assert not done
     assert [entry["error"] for entry in failed] == [lines[0]["error"], "no convergence"]
+
+
+class Sorting(EMT):
+    """A labeller that gives forces in the order of elements, as some programs write them."""
+
+    def calculate(self, *arguments):
+        super().calculate(*arguments)
+        self.results["forces"] = self.results["forces"][np.argsort(self.atoms.numbers, kind="stable")]
+
+
+def test_a_labeller_that_mixes_up_atoms_is_refused():
+    atoms = bulk("CuAu", "rocksalt", a=5.0, cubic=True)
+    atoms.rattle(0.1, seed=0)
+
+    def by(kind):
+        def label(frames):
+            done = []
+            for frame in frames:
+                copy = frame.copy()
+                copy.calc = kind()
+                copy.get_forces()
+                done.append(copy)
+            return done
+
+        return label
+
+    check_order(by(EMT), atoms)
+    with pytest.raises(ConfigError, match="mixes up atoms"):
+        check_order(by(Sorting), atoms)
+
+
+def test_a_label_that_diverged_is_a_failure(tmp_path):
+    run = Active(**{**RUN, "folder": str(tmp_path)})
+    atoms, teacher = bulk("Cu", cubic=True), run.teacher()
+    forces = np.zeros((4, 3))
+    forces[1, 2] = 1e5
+    answer = {"key": answer_key(atoms, teacher.digest()), "energy": 1.0, "forces": forces.tolist(), "stress": None}
+    (tmp_path / "0.jsonl").write_text(json.dumps(answer) + "\n")
+    done, failed = labelled([atoms], teacher, [tmp_path / "0.jsonl"], 0)
+    assert not done
+    assert "1e+05 eV/Å" in failed[0]["error"]
 
 
 def test_validation_does_not_move(tmp_path):

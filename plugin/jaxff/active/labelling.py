@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from jax_models.errors import ConfigError
 from jaxff.active.folder import identity
 from jaxff.knowledge.labelling import answer_key, label, read_journal
 from jaxff.knowledge.teachers import Teacher, parse_teacher
@@ -17,6 +18,10 @@ from jaxff.knowledge.teachers import Teacher, parse_teacher
 TRIES = 3
 """Labellers that may be killed over one structure before it is taken to be the structure's fault."""
 KILLED = "died with signal"
+LARGEST = 200.0
+"""eV/Å: a label with a larger force is taken for a failure."""
+ORDER_TOLERANCE = 0.01
+"""eV/Å, or of the largest force."""
 
 
 def label_some(frames: Sequence[Atoms], labeller: dict[str, Any], folder: str, journal: Path, timeout: float) -> int:
@@ -48,6 +53,30 @@ def _answers(journals: Iterable[Path]) -> dict[str, list[dict[str, Any]]]:
     return {key: sorted(answers, key=lambda answer: "error" in answer) for key, answers in found.items()}
 
 
+def check_order(labeller: Callable[[list[Atoms]], list[Atoms]], atoms: Atoms) -> None:
+    """Label a structure and the same with its atoms in reverse.
+
+    Raises:
+        ConfigError: the two answers differ by more than the order of their atoms: the labeller mixes them up.
+    """
+    order = np.arange(len(atoms))[::-1]
+    answers = labeller([atoms, atoms[order]])
+    if len(answers) < 2:
+        return  # it fails on some structures, which is told elsewhere
+    there, back = (answer.get_forces() for answer in answers)
+    off = float(np.abs(there[order] - back).max())
+    if off > ORDER_TOLERANCE * max(1.0, float(np.abs(there).max())):
+        raise ConfigError(
+            f"the labeller gives atoms other forces (by {off:.3g} eV/Å) when they come in another order: it mixes up "
+            "atoms or elements, or its answers are not converged"
+        )
+
+
+def _diverged(answer: dict[str, Any]) -> str:
+    largest = float(np.abs(answer["forces"]).max(initial=0.0))
+    return f"a force of {largest:.3g} eV/Å: not converged, or atoms on top of each other" if largest > LARGEST else ""
+
+
 def labelled(
     frames: Sequence[Atoms], teacher: Teacher, journals: Iterable[Path], round_number: int
 ) -> tuple[list[Atoms], list[dict[str, str]]]:
@@ -57,8 +86,9 @@ def labelled(
     done, failed = [], []
     for frame in frames:
         answer = answers.get(answer_key(frame, digest), [{"error": "was never answered"}])[0]
-        if "error" in answer:
-            failed.append({"id": identity(frame), "error": answer["error"]})
+        error = answer.get("error") or _diverged(answer)
+        if error:
+            failed.append({"id": identity(frame), "error": error})
             continue
         atoms = Atoms(frame.symbols, frame.positions, cell=frame.cell, pbc=frame.pbc)
         atoms.info = {

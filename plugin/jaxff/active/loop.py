@@ -22,12 +22,12 @@ from jaxff.active.choice import choose, worth
 from jaxff.active.engine import Task, Workers, workers
 from jaxff.active.exploration import explore
 from jaxff.active.folder import Folder, identity, read_frames, read_record, write_frames, write_record
-from jaxff.active.labelling import label_some, labelled, unanswered
+from jaxff.active.labelling import check_order, label_some, labelled, unanswered
 from jaxff.active.lammps_exploration import explore_in_lammps
 from jaxff.active.settings import Active, Exploration
 from jaxff.active.training import FRESH, train_potential, write_parts
 from jaxff.io import read_frames as read_any
-from jaxff.knowledge.structure_families import Recipe, make_structures
+from jaxff.knowledge.structure_families import Recipe, make_structures, supercell
 
 BEGINNING = 24
 """Structures of the first round where there are no labelled data: strained and rattled crystals."""
@@ -87,6 +87,7 @@ class Loop:
 
     def run(self) -> Outcome:
         goal = self.run_settings.goal
+        self._check_labeller()
         records: list[dict[str, Any]] = []
         frames = self._beginning()
         for number in range(goal.rounds):
@@ -125,6 +126,16 @@ class Loop:
                 )
             write_frames(path, given)
         return read_frames(path)
+
+    def _check_labeller(self) -> None:
+        """Once: whether it keeps the order of atoms."""
+        place = self.folder.round(0, "probe")
+        if place.exists():
+            return
+        crystal = self._crystals()[0]
+        atoms = supercell(crystal, 2) if crystal.pbc.all() else crystal.copy()
+        atoms.positions += np.random.default_rng(self.run_settings.seed).normal(scale=0.1, size=atoms.positions.shape)
+        check_order(lambda frames: self._label(frames, place)[0], atoms)
 
     def _crystals(self, names: Sequence[str] = ()) -> list[Atoms]:
         run = self.run_settings
