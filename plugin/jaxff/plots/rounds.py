@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 PANELS = (
     ("force error (eV/Å)", {"error_quantile": "expected, quantile", "threshold": "threshold", "force_rmse": "RMSE"}),
@@ -28,7 +29,7 @@ def rounds_plot(rounds: Sequence[Mapping[str, Any]]) -> Figure:
             shown = [(r["round"], r[key]) for r in rounds if r.get(key) is not None]
             style = "--" if key == "threshold" else "o-"
             axes.plot(*zip(*shown, strict=True), style, markersize=4, linewidth=1.2, label=name)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("round")
         axes.set_ylabel(label)
         if key == "coverage":
