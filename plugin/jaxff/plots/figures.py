@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from jax_models import ConfigError
 
@@ -96,6 +97,7 @@ def draw_calibration(axes, evaluation: Evaluation) -> None:
     axes.hexbin(x, y, gridsize=60, bins="log", mincnt=1, linewidths=0.1, xscale="log", yscale="log")
     ends = [min(x.min(), y.min()), max(x.max(), y.max())]
     axes.plot(ends, ends, color="0.4", linewidth=0.8)
+    readable(axes.xaxis, axes.yaxis)
     axes.set_xlabel("expected force error (eV/Å)")
     axes.set_ylabel("force error (eV/Å)")
     axes.set_title(f"coverage {100 * evaluation.errors()['coverage']:.0f} %", fontsize="medium")
@@ -104,6 +106,15 @@ def draw_calibration(axes, evaluation: Evaluation) -> None:
 def error_floor(found: np.ndarray) -> float:
     """Where smaller errors are drawn on a logarithmic axis: those that vanish by symmetry would be infinitely far."""
     return max(1e-2 * float(np.max(found, initial=0.0)), 1e-6)
+
+
+def readable(*axes_of_plot) -> None:
+    """Plain numbers on logarithmic axes; where these are short, more than the powers of ten."""
+    for axis in axes_of_plot:
+        low, high = axis.get_view_interval()
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 50.0 * low else (1.0,)))
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.set_minor_formatter(NullFormatter())
 
 
 def plain(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxff.plots.figures import draw_calibration, error_floor
+from jaxff.plots.figures import draw_calibration, error_floor, readable
 
 if TYPE_CHECKING:
     from jaxff.evaluation import Evaluation
@@ -57,6 +57,7 @@ def _reliability(axes, found: np.ndarray, expected: np.ndarray, asked: float) ->
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axes.set_xlabel("expected force error (eV/Å)")
     axes.set_ylabel("atoms with a smaller error")
+    readable(axes.xaxis)
     axes.set_title("reliability", fontsize="medium")
     axes.legend(fontsize="small", loc="lower right")
 
@@ -71,5 +72,6 @@ def _against_grade(axes, found: np.ndarray, grade: np.ndarray) -> None:
     axes.axvline(1.0, color="tab:red", linewidth=0.8, linestyle="--", label="edge of the training data")
     axes.set_xlabel("extrapolation grade")
     axes.set_ylabel("force error (eV/Å)")
+    readable(axes.xaxis, axes.yaxis)
     axes.set_title("error against grade", fontsize="medium")
     axes.legend(fontsize="small", loc="lower right")

@@ -93,8 +93,8 @@ def _facts(potential: Potential, measured: Measured) -> list[tuple[str, str]]:
 
 
 def _architecture(potential: Potential) -> str:
-    names = []
-    for part in ("descriptor", "network", "readout"):
+    names = [potential.architecture["name"]] if isinstance(potential.architecture.get("name"), str) else []
+    for part in ("descriptor", "readout"):
         settings = potential.architecture.get(part)
         name = settings.get("name") if isinstance(settings, dict) else settings
         if isinstance(name, str):
