@@ -1,7 +1,7 @@
 """Do error bars hold where a potential has never been? Trained on cold structures, tested on hot ones and on defects.
 
     python benchmarks/uncertainty.py --out FOLDER [--sets Si Mo Cu Li-Al water] [--visits 1e7]
-    python benchmarks/uncertainty.py --out FOLDER --cost [--repeats 5]
+    python benchmarks/uncertainty.py --out FOLDER --cost [--repeats 9]
 
 Writes docs/uncertainty_results.md and docs/uncertainty.png. Of the molecular dynamics of each set, the half with the
 smaller forces (and the strained crystals, where there are any) is split at random: two thirds train, a sixth is
@@ -50,7 +50,7 @@ def parts(name: str, data: Path) -> dict[str, list]:
         dynamics, more = groups["AIMD-NVT"], groups["Elastic"]
         others = {"vacancy": groups["Vacancy"], "surface": groups["Surface"]}
     elif name == "Li-Al":
-        dynamics, more = read(data / "lial/lial_Train.xyz.xz", ":"), []
+        dynamics, more = read(data / "lial/lial_Train.xyz.xz", "::2"), []
         others = {
             "vacancy": read(data / "lial/lial_Vacancy.xyz.xz", "::3"),
             "bcc-fcc": read(data / "lial/lial_bcc-fcc.xyz.xz", "::6"),
@@ -66,14 +66,9 @@ def parts(name: str, data: Path) -> dict[str, list]:
     return {"train": train, "valid": valid, "inside": inside, "hot": dynamics[half:], **others}
 
 
-def trained(name: str, found: dict[str, list], folder: Path, visits: float) -> tuple[Path, Path]:
+def trained(name: str, files: dict[str, Path], visits: float) -> tuple[Path, Path]:
     """The potential with default settings, and the committee of it and three others."""
-    from ase.io import write
-
-    files = {part: folder / f"{name}-{part}.xyz" for part in ("train", "valid")}
-    for part, path in files.items():
-        if not path.exists():
-            write(path, found[part], format="extxyz")
+    folder = files["train"].parent
     jaxff, environment = [sys.executable, "-m", "jaxff.cli.app"], os.environ | ONE_CORE
     members = [folder / f"{name}-{seed}.jaxff" for seed in range(MEMBERS)]
     for seed, path in enumerate(members):
@@ -89,33 +84,48 @@ def trained(name: str, found: dict[str, list], folder: Path, visits: float) -> t
     return members[0], committee
 
 
-def measured(potential: Path, committee: Path, structures: list) -> dict[str, np.ndarray]:
-    """Of each atom: error of the force, what the potential says of it, and the committee's spread (eV/Å)."""
-    from jaxff import JaxffCalculator
+def measured(potential: Path, committee: Path, found: dict[str, Path]) -> dict[str, dict[str, np.ndarray]]:
+    """Of each atom of each part: error of the force, what the potential says of it, and the committee's spread (eV/Å).
 
-    one, four = JaxffCalculator(potential), JaxffCalculator(committee)
-    columns: dict[str, list] = {name: [] for name in ("error", "grade", "spread", "expected", "committee")}
-    for atoms in structures:
-        bare = atoms.copy()
-        one.calculate(bare, ["forces", "forces_std", "extrapolation_grade", "forces_expected_error"])
-        four.calculate(bare, ["forces", "forces_std"])
-        columns["error"].append(np.linalg.norm(one.results["forces"] - atoms.get_forces(), axis=1))
-        columns["grade"].append(one.results["extrapolation_grade"])
-        columns["spread"].append(np.linalg.norm(one.results["forces_std"], axis=1))
-        columns["expected"].append(one.results["forces_expected_error"])
-        columns["committee"].append(np.linalg.norm(four.results["forces_std"], axis=1))
-    return {name: np.concatenate(values) for name, values in columns.items()}
+    All structures are padded to one shape, so that each potential is compiled once; ASE gives the same numbers.
+    """
+    from jax_models import Potential
+    from jax_models.training.data.batches import common_shape, prepare
+    from jax_models.training.gradient.metrics import fixed_batches
+    from jax_models.training.uncertainty.measurement import measured as measure
+    from jaxff.io import read_structures
+
+    one, four = Potential.load(potential), Potential.load(committee)
+    prepared = {
+        part: [prepare(s, one.elements, one.reference_energies, one.cutoff) for s in read_structures(path)]
+        for part, path in found.items()
+    }
+    shape = common_shape([p for structures in prepared.values() for p in structures], 1)
+    atoms = {}
+    for part, structures in prepared.items():
+        batches = fixed_batches(structures, shape)
+        said, theirs = (measure(p.model, p.uncertainty, batches) for p in (one, four))
+        along = np.column_stack([said.force, np.zeros((len(said.force), 2))])
+        expected = one.uncertainty.expected_error(said.grade, along)
+        atoms[part] = {"error": said.error, "grade": said.grade, "force": said.force, "spread": said.spread}
+        atoms[part] |= {"expected": expected, "committee": theirs.spread}
+    return atoms
 
 
 def run(name: str, folder: Path, data: Path, visits: float) -> None:
     """Train and measure one set, and keep what every atom gave."""
+    from ase.io import write
+
     kept = folder / f"{name}.npz"
     if kept.exists():
         return
     found = parts(name, data)
     print(f"{name}: " + ", ".join(f"{len(structures)} {part}" for part, structures in found.items()), flush=True)
-    files = trained(name, found, folder, visits)
-    atoms = {part: measured(*files, structures) for part, structures in found.items()}
+    files = {part: folder / f"{name}-{part}.xyz" for part in found}
+    for part, path in files.items():
+        if not path.exists():
+            write(path, found[part], format="extxyz")
+    atoms = measured(*trained(name, files, visits), files)
     np.savez(kept, **{f"{part}/{name}": values for part in atoms for name, values in atoms[part].items()})
 
 
@@ -139,7 +149,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where the page is written")
     parser.add_argument("--cost", action="store_true", help="measure LAMMPS too, with what was trained on silicon")
-    parser.add_argument("--repeats", type=int, default=5, help="of each LAMMPS run")
+    parser.add_argument("--repeats", type=int, default=9, help="of each LAMMPS run")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     from jaxff.runtime import configure

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-SCRIPT = """
+SYSTEM = """
+clear
 units metal
 lattice diamond 5.43
 region box block 0 6 0 6 0 6
@@ -23,17 +25,20 @@ timestep 0.001
 thermo 1000
 {errors}
 fix 1 all nve
-run 50
-run 100
-run 100
-run 100
+run 20
+run {steps}
 """
 ERRORS = "fix u all pair 1 jaxff uncertainty 1 grade 1\ncompute p all pair jaxff"
+LOOP = re.compile(r"Loop time of (\S+) on 1 procs for (\d+) steps with (\d+) atoms")
+SHARE = re.compile(r"(\S+)% CPU use")
 
 
-def measure_costs(potential: Path, committee: Path, repeats: int) -> dict[str, dict[str, float]]:
-    """Microseconds an atom and step of each way to run, whose runs alternate; medians, quartiles and the load."""
-    from lammps_speed import microseconds
+def measure_costs(potential: Path, committee: Path, repeats: int, steps: int = 100) -> dict[str, dict[str, float]]:
+    """Of each way to run, microseconds of processor time an atom and step: medians and quartiles, and the load.
+
+    All ways take turns in one LAMMPS process. Processor time is what LAMMPS says it used of the loop's time: other
+    programs on the machine disturb it less.
+    """
     from lammps_speed import run as run_lammps
 
     from jax_models import Potential
@@ -49,16 +54,20 @@ def measure_costs(potential: Path, committee: Path, repeats: int) -> dict[str, d
             "committee of four, its mean": (committee, "", ""),
             "committee of four, everything at every step": (committee, "", ERRORS),
         }
-        times: dict[str, list[float]] = {way: [] for way in ways}
-        loads = []
-        for _ in range(repeats):
-            for way, (file, keywords, errors) in ways.items():
-                loads.append(os.getloadavg()[0])
-                script = SCRIPT.format(potential=file.resolve(), keywords=keywords, errors=errors)
-                times[way].append(microseconds(run_lammps(script)[0]))
-                print(f"{way:45s} {times[way][-1]:8.2f} µs/atom/step", flush=True)
-    found = {
-        way: dict(zip(("median", "low", "high"), np.quantile(runs, (0.5, 0.25, 0.75)).tolist(), strict=True))
-        for way, runs in times.items()
-    }
-    return found | {"load": {"median": float(np.median(loads))}}
+        script = "".join(
+            SYSTEM.format(potential=file.resolve(), keywords=keywords, errors=errors, steps=steps)
+            for _ in range(repeats + 1)
+            for file, keywords, errors in ways.values()
+        )
+        before = os.getloadavg()[0]
+        output, _, _ = run_lammps(script)
+        load = 0.5 * (before + os.getloadavg()[0])
+    times = [
+        1e4 * float(seconds) * float(share) / int(n) / int(atoms)
+        for (seconds, n, atoms), share in zip(LOOP.findall(output), SHARE.findall(output), strict=True)
+    ]
+    # Of each two runs the first warms up; so does the first turn of all.
+    taken = np.reshape(times[1::2], (repeats + 1, len(ways)))[1:]
+    quantiles = np.quantile(taken, (0.5, 0.25, 0.75), axis=0).T.tolist()
+    found = {way: dict(zip(("median", "low", "high"), q, strict=True)) for way, q in zip(ways, quantiles, strict=True)}
+    return found | {"machine": {"load": load, "runs": repeats}}
