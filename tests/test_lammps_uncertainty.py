@@ -264,14 +264,14 @@ REFUSALS = {
     "deviation": (begin("plain", keywords="deviation d.txt") + "run 0\n", "plain.jaxff knows nothing of its errors"),
     "later": (
         begin() + "fix u all pair 1 jaxff uncertainty 1\nrun 0\n"
-        + PLAIN.format(keywords="", model="plain") + "run 0\n", "plain.jaxff knows nothing of its errors",
+        + PLAIN.format(keywords="", model="plain") + "run 1\n", "plain.jaxff knows nothing of its errors",
     ),
     "too early": (
         begin().replace("pair_coeff", "#") + "fix u all pair 1 jaxff grade 1\n", "give its pair_coeff first",
     ),
     "every 0": (begin(keywords="every 0"), "every must be a positive number of steps, not 0"),
     "no folder": (begin(keywords="deviation nowhere/d.txt") + "run 0\n", "cannot write the deviation file nowhere/d"),
-    "another name": (begin() + "fix u all pair 1 jaxff doubt 1\n", "doubt"),
+    "another name": (begin() + "fix u all pair 1 jaxff doubt 1\n", "cannot extract doubt"),
 }  # fmt: skip
 
 
@@ -294,8 +294,8 @@ unfix u
 TWO = """
 fix u1 all pair 1 jaxff:1 uncertainty 1 grade 1
 fix u2 all pair 1 jaxff:2 uncertainty 1 grade 1
-compute p1 all pair jaxff:1
-compute p2 all pair jaxff:2
+compute p1 all pair jaxff 1
+compute p2 all pair jaxff 2
 thermo_style custom step c_p1[1] c_p2[1]
 run 6
 run 0
