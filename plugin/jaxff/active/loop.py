@@ -18,6 +18,7 @@ from rich.console import Console
 from jax_models import Potential
 from jax_models.errors import ConfigError, JaxffError
 from jax_models.model_file import write_atomically
+from jax_models.training.uncertainty.assess import SMALLEST_FORCE
 from jaxff.active.choice import choose, worth
 from jaxff.active.engine import Task, Workers, workers
 from jaxff.active.exploration import explore
@@ -306,8 +307,7 @@ def _edge(potential: Potential) -> float:
 
 def _typical_force(potential: Potential) -> float:
     uncertainty: Any = potential.uncertainty
-    # f0 is a tenth of the root mean square force, see `jax_models.training.uncertainty.assess`.
-    return 10.0 * float(uncertainty.smallest_force) / np.sqrt(3.0)
+    return float(uncertainty.smallest_force) / SMALLEST_FORCE / 3.0**0.5
 
 
 def _quantile(runs: Sequence[dict[str, Any]], quantile: float) -> float:
