@@ -157,17 +157,18 @@ def main() -> None:
     os.environ.update(ONE_CORE)
     configure(threads=1, platforms="cpu")
     settings = options.out / "settings.json"
-    if settings.exists() and json.loads(settings.read_text()) != {"visits": options.visits}:
-        sys.exit(f"{options.out} holds trainings with {settings.read_text()}; give the same --visits or another --out")
-    settings.write_text(json.dumps({"visits": options.visits}))
+    visits = json.loads(settings.read_text()) if settings.exists() else {}
     for name in ["Si"] if options.cost else options.sets:
-        run(name, options.out, options.data, options.visits)
+        # What was begun is finished with the same number.
+        visits.setdefault(name, options.visits)
+        settings.write_text(json.dumps(visits) + "\n")
+        run(name, options.out, options.data, visits[name])
     costs = options.out / "costs.json"
     if options.cost:
         members = [options.out / f"Si-{name}.jaxff" for name in (0, "committee")]
         costs.write_text(json.dumps(measure_costs(*members, options.repeats), indent=1) + "\n")
     measured_costs = json.loads(costs.read_text()) if costs.exists() else None
-    write_report(read_kept(options.out), measured_costs, options.visits, options.docs)
+    write_report(read_kept(options.out), measured_costs, visits, options.docs)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ TEXT = """# Error bars, measured where the potential has never been
 
 Written by `python benchmarks/uncertainty.py --out FOLDER` and, for the cost, `--cost`.
 
-A potential is trained by `jaxff train` with its defaults on {visits:.0f} million neighbours
-(`training.neighbor_visits`; the default is ten times as many) of the cold half of a set: the half of its molecular
-dynamics with the smaller forces, and strained crystals (Si, Mo, Cu). Two thirds of these train, a sixth calibrates
+A potential is trained by `jaxff train` with its defaults but for `training.neighbor_visits`, here {visits}
+million (default: 100), on the cold half of a set: the half of its molecular dynamics with the smaller forces, and
+strained crystals (Si, Mo, Cu). Two thirds of these train, a sixth calibrates
 (`--valid`), a sixth is seen by nobody: *inside*. *Hot* is the other half of the dynamics; vacancies, surfaces and
-lattices are groups that were left out. Of water and of the groups of Li-Al, every n-th structure is used (see `parts`).
+lattices are groups that were left out. Of water and Li-Al every n-th structure is used (see `parts`).
 The committee are four such potentials from four seeds, of which the judged one is the first. The error of an atom is
 the norm of its force's error.
 """
@@ -56,9 +56,11 @@ def validation_error(parts: dict[str, Atoms]) -> float:
     return float(np.sqrt(np.mean(parts["valid"]["error"] ** 2)))
 
 
-def write_report(found: dict[str, dict[str, Atoms]], costs: dict | None, visits: float, docs: Path) -> None:
+def write_report(found: dict[str, dict[str, Atoms]], costs: dict | None, visits: dict, docs: Path) -> None:
     """docs/uncertainty_results.md and docs/uncertainty.png."""
-    lines = TEXT.format(visits=visits / 1e6).split("\n")
+    numbers = sorted({visits[name] for name in found}, reverse=True)
+    named = [f"{n / 1e6:g} ({', '.join(name for name in found if visits[name] == n)})" for n in numbers]
+    lines = TEXT.format(visits=" or ".join(named)).split("\n")
     lines += _finding_large_errors(found) + _ranks(found) + _coverage(found)
     lines += ["![Error against expected error of every atom](uncertainty.png)", ""]
     lines += _errors(found)
@@ -144,8 +146,8 @@ def _costs(costs: dict) -> list[str]:
         "## Cost in LAMMPS",
         "",
         "1728 atoms of silicon, one core, single precision, 600 K: microseconds of processor time, medians and",
-        f"quartiles of {machine['runs']} runs of 100 steps each, which took turns in one LAMMPS process. Load of the machine: "
-        f"{machine['load']:.1f}.",
+        f"quartiles of {machine['runs']} runs of 100 steps each, which took turns in one LAMMPS process. Load of the",
+        f"machine: {machine['load']:.1f}.",
         "",
         "| | µs/atom/step | quartiles | ratio | goal |",
         "|---|---|---|---|---|",
