@@ -56,7 +56,7 @@ def parts(name: str, data: Path) -> dict[str, list]:
             "bcc-fcc": read(data / "lial/lial_bcc-fcc.xyz.xz", "::6"),
         }
     else:
-        dynamics, more, others = read(data / "water/water_train.xyz.xz", "::4"), [], {}
+        dynamics, more, others = read(data / "water/water_train.xyz.xz", "::8"), [], {}
     dynamics = sorted(dynamics, key=lambda atoms: float(np.mean(atoms.get_forces() ** 2)))
     half = len(dynamics) // 2
     cold = dynamics[:half] + more

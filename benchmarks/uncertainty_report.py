@@ -31,7 +31,7 @@ the norm of its force's error.
 AUC_TEXT = """
 AUC: how often an atom with a large error is ranked above one without, over all atoms of all test groups, inside and
 outside. A large error is above {far:g} times the validation error, read in two ways: its root mean square as a norm,
-and component by component (smaller by the root of three). The goal is {goal:.2f}; below it is a miss.
+and component by component (smaller by the root of three). The goal is {goal:.2f}; a miss is in bold.
 """
 
 
@@ -79,7 +79,8 @@ def _finding_large_errors(found: dict[str, dict[str, Atoms]]) -> list[str]:
         for name, parts in found.items():
             atoms = pooled(parts)
             large = atoms["error"] > FAR * factor * validation_error(parts)
-            scores = " | ".join(f"{auc(atoms[sign], large):.3f}" for sign in SIGNS)
+            found_by = [auc(atoms[sign], large) for sign in SIGNS]
+            scores = " | ".join(f"{a:.3f}" if a >= AUC_GOAL else f"**{a:.3f}**" for a in found_by)
             lines.append(f"| {name} | {large.sum()} of {len(large)} | {scores} |")
         lines.append("")
     return lines
