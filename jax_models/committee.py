@@ -87,7 +87,8 @@ class CommitteeOfNetworks(MessagePassing):
     def member(self, index: int) -> Any:
         """One of the networks."""
         member = _take(self.members, index)
-        return eqx.tree_at(lambda m: m.priors, member, self.priors, is_leaf=lambda leaf: isinstance(leaf, list) and not leaf)
+        empty = lambda leaf: isinstance(leaf, list) and not leaf  # noqa: E731
+        return eqx.tree_at(lambda m: m.priors, member, self.priors, is_leaf=empty)
 
     def head(self) -> tuple[()]:
         """None: members differ in all of their parameters."""
