@@ -26,7 +26,7 @@ def joined(potentials: Sequence[Potential]) -> Potential:
     """
     first = potentials[0]
     for number, other in enumerate(potentials[1:], start=2):
-        for name in ("elements", "cutoff", "kind", "centers", "teacher"):
+        for name in ("elements", "kind", "centers", "cutoff", "teacher"):
             if getattr(other.contract, name) != getattr(first.contract, name):
                 raise ConfigError(
                     f"potential {number} has {name} {getattr(other.contract, name)}, the first "
