@@ -24,7 +24,7 @@ def synthetic(n, seed, a=0.7, b=0.4, bar=0.2):
 
 def covered(uncertainty, measured):
     forces = np.column_stack([measured.force, np.zeros((len(measured.force), 2))])
-    return np.mean(measured.error <= uncertainty.expected_error(measured.grade, forces))
+    return np.mean(measured.error <= uncertainty.expected_error(measured.reach, forces))
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from jax_models.systems.evaluator import BlockSize, Workspace
 from jax_models.systems.result import Result
 from jax_models.systems.skin_list import SkinList
 from jax_models.systems.system import System
+from jax_models.uncertainty import reach
 
 SPARE = 1.25
 """Room for neighbours, over what is needed, that is kept from an earlier structure."""
@@ -73,7 +74,9 @@ class AtomsSystem(System):
         more = self._spreads(len(positions)) if set(SPREADS).intersection(outputs) else {}
         uncertainty = self.potential.uncertainty
         if grades is not None and uncertainty is not None:
-            more |= dict(zip(GRADED, (grades, uncertainty.expected_error(grades, on_atoms)), strict=True))
+            near = (self._vectors**2).sum(axis=0) < self.list.cutoff**2
+            reached = reach(grades, self.list.neighbors, near)
+            more |= dict(zip(GRADED, (grades, uncertainty.expected_error(reached, on_atoms)), strict=True))
         return Result(energies, on_atoms, virial(vectors, gradient), by_atom, more)
 
     def start_anew(self) -> None:

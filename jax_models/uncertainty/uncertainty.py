@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from jax_models.errors import ModelFileError
 from jax_models.heads import Heads
@@ -18,15 +18,32 @@ from jax_models.neighborhood import Neighborhood
 from jax_models.uncertainty.grade import Grade
 
 
+def reach(
+    grade: Float[Any, " N"], neighbors: Int[Any, "N K"], mask: Bool[Any, "N K"], xp: Any = np
+) -> Float[Any, " N"]:
+    """Root mean square of an atom's grade and the mean of its neighbours'; an atom that is alone has its own.
+
+    Args:
+        neighbors: index of each neighbour; where ``mask`` is False there is none.
+        xp: NumPy, or jax.numpy.
+    """
+    squares = grade**2
+    number = mask.sum(axis=1)
+    around = xp.where(mask, xp.take(squares, neighbors, mode="clip"), 0.0).sum(axis=1)
+    around = xp.where(number > 0, around / xp.maximum(number, 1), squares)
+    return xp.sqrt(0.5 * (squares + around))
+
+
 class Uncertainty(eqx.Module):
     """Grade, members and their calibration.
 
-    The expected force error of an atom is ``bar * s(grade) * (|F|^2 + f0^2)^(b/2)`` in eV/Å: errors grow with the
-    distance from the training, and with the force itself. s is grade^a up to 1, the edge of the training, and the grade
-    itself beyond: how errors grow outside cannot be seen inside (a potential of 20 cold crystals was wrong by 0.0009
-    eV/Å there and by 0.7 in their liquid, at a grade of 1500). The exponents are fitted to the errors at the end of the
-    training, and ``bar`` by split conformal prediction (Vovk, 2005; Angelopoulos, Bates, arXiv 2107.07511): nine of ten
-    atoms of the held-out structures have a smaller error.
+    The expected force error of an atom is ``bar * s(g) * (|F|^2 + f0^2)^(b/2)`` in eV/Å: errors grow with the
+    distance from the training, and with the force itself. A force is made of the energies of an atom and of those
+    around it: g^2 is half of its grade squared and half of its neighbours' (`reach`). s is g^a up to 1, the edge of the
+    training, and g itself beyond: how errors grow outside cannot be seen inside (a potential of 20 cold crystals was
+    wrong by 0.0009 eV/Å there and by 0.7 in their liquid, at a grade of 1500). The exponents are fitted to the errors
+    at the end of the training, and ``bar`` by split conformal prediction (Vovk, 2005; Angelopoulos, Bates, arXiv
+    2107.07511): nine of ten atoms of the held-out structures have a smaller error.
     """
 
     grade: Grade
@@ -55,13 +72,18 @@ class Uncertainty(eqx.Module):
         return len(self.heads) or getattr(model, "n_members", 0)
 
     def expected_error(
-        self, grade: Float[np.ndarray, " N"], forces: Float[np.ndarray, "N 3"]
+        self, reached: Float[np.ndarray, " N"], forces: Float[np.ndarray, "N 3"]
     ) -> Float[np.ndarray, " N"]:
-        """Of each atom's force, eV/Å: nine of ten held-out atoms have a smaller error."""
+        """Of each atom's force, eV/Å: nine of ten held-out atoms have a smaller error.
+
+        Args:
+            reached: `reach` of each atom.
+            forces: eV/Å.
+        """
         a, b = np.asarray(self.exponents, float)
         squared = (np.asarray(forces, float) ** 2).sum(axis=1) + float(self.smallest_force) ** 2
-        grade = np.asarray(grade, float)
-        distance = np.where(grade < 1.0, grade**a, grade)
+        reached = np.asarray(reached, float)
+        distance = np.where(reached < 1.0, reached**a, reached)
         return float(self.bar) * distance * squared ** (0.5 * b)
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -37,7 +37,7 @@ struct JaxffModel {
   int32_t layers;             // an energy depends on atoms up to layers x cutoff away
   int32_t message_columns;    // LAYERS: numbers of the compute type that an atom sends at most before a layer
   // Whether it grades atoms, and of the error to expect of a force F: bar * s * (F^2 + smallest_force^2)^(force_exponent / 2)
-  // in eV/Å, where s is grade^grade_exponent below 1 and the grade itself above.
+  // in eV/Å, where s is g^grade_exponent below 1 and g above, and g^2 the mean of the grade squared and of that of the neighbours.
   int32_t graded;
   double bar, grade_exponent, force_exponent, smallest_force;
 };

@@ -84,9 +84,11 @@ void AtomErrors::begin()
       (every ? update->ntimestep % every == 0 || ((triggered || asked) && !known) : triggered || asked);
   if (!active) return;
   const int n = atom->nlocal + atom->nghost;
-  grades.assign(n, 0.0);
-  forces.assign(3 * static_cast<size_t>(n), 0.0);
-  if (n) std::copy_n(atom->f[0], forces.size(), forces.begin());
+  grades.assign(atom->nlocal, 0.0);
+  counts.assign(atom->nlocal, 0);
+  sums.assign(SUMS * static_cast<size_t>(n), 0.0);
+  for (int i = 0; i < n; i++)
+    for (int c = 0; c < 3; c++) sums[SUMS * static_cast<size_t>(i) + FORCE + c] = atom->f[i][c];
 }
 
 void AtomErrors::finish()
@@ -95,12 +97,12 @@ void AtomErrors::finish()
   active = false;
   known = true;
   const int nlocal = atom->nlocal;
-  for (size_t k = 0; k < forces.size(); k++) forces[k] = atom->f[0][k] - forces[k];
-  if (force->newton_pair) {
-    adding = true;
-    comm->reverse_comm(&pair, 3);
-    adding = false;
-  }
+  for (size_t i = 0; i < sums.size() / SUMS; i++)
+    for (int c = 0; c < 3; c++) sums[SUMS * i + FORCE + c] = atom->f[i][c] - sums[SUMS * i + FORCE + c];
+  // Without newton, ghosts' forces are at home already, and zero here.
+  adding = true;
+  comm->reverse_comm(&pair, SUMS);
+  adding = false;
   const JaxffModel &model = pair.model;
   const double to_force = pair.energy_unit / pair.distance_unit;
   const double least_force = model.smallest_force * to_force;
@@ -110,10 +112,11 @@ void AtomErrors::finish()
   errors.assign(nlocal, 0.0);
   for (int i = 0; i < nlocal; i++) {
     if (pair.species[atom->type[i]] < 0) continue;
-    const double *f = &forces[3 * static_cast<size_t>(i)];
+    const double *f = &sums[SUMS * static_cast<size_t>(i)];
     const double square = f[0] * f[0] + f[1] * f[1] + f[2] * f[2] + least_force * least_force;
-    errors[i] = scale * (grades[i] < 1.0 ? std::pow(grades[i], model.grade_exponent) : grades[i]) *
-        std::pow(square, 0.5 * model.force_exponent);
+    const double around = counts[i] ? f[AROUND] / counts[i] : grades[i] * grades[i];
+    const double reach = std::sqrt(0.5 * (grades[i] * grades[i] + around));
+    errors[i] = scale * (reach < 1.0 ? std::pow(reach, model.grade_exponent) : reach) * std::pow(square, 0.5 * model.force_exponent);
     const double values[COLUMNS] = {errors[i], grades[i]};
     for (int c = 0; c < COLUMNS; c++) {
       most[c] = std::max(most[c], values[c]);
@@ -181,17 +184,18 @@ double *AtomErrors::values(const std::string &name)
 
 int AtomErrors::pack_reverse_comm(int n, int first, double *buf) const
 {
-  std::copy_n(&forces[3 * static_cast<size_t>(first)], 3 * n, buf);
-  return 3 * n;
+  std::copy_n(&sums[SUMS * static_cast<size_t>(first)], SUMS * n, buf);
+  return SUMS * n;
 }
 
 void AtomErrors::unpack_reverse_comm(int n, const int *indices, const double *buf)
 {
   for (int m = 0; m < n; m++)
-    for (int c = 0; c < 3; c++) forces[3 * static_cast<size_t>(indices[m]) + c] += *buf++;
+    for (int c = 0; c < SUMS; c++) sums[SUMS * static_cast<size_t>(indices[m]) + c] += *buf++;
 }
 
 double AtomErrors::memory_usage() const
 {
-  return sizeof(double) * static_cast<double>(grades.capacity() + errors.capacity() + forces.capacity());
+  return sizeof(double) * static_cast<double>(grades.capacity() + errors.capacity() + sums.capacity()) +
+      sizeof(int) * static_cast<double>(counts.capacity());
 }

@@ -26,7 +26,14 @@ class AtomErrors : protected Pointers {
   bool wanted() const { return active; }
   // Begins a step: what the pair style adds to the forces from here on is its own.
   void begin();
-  void put(int i, double grade) { grades[i] = grade; }
+  // The grade of atom i, and the n neighbours that it sees, ghosts included.
+  void put(int i, double grade, const int *neighbors, int n)
+  {
+    grades[i] = grade;
+    counts[i] = n;
+    const double square = grade * grade;
+    for (int m = 0; m < n; m++) sums[4 * static_cast<size_t>(neighbors[m]) + AROUND] += square;
+  }
   // Makes errors of grades and forces, and what all ranks tell of them.
   void finish();
 
@@ -41,6 +48,7 @@ class AtomErrors : protected Pointers {
 
  private:
   enum { UNCERTAINTY, GRADE, COLUMNS };
+  enum { FORCE = 0, AROUND = 3, SUMS = 4 };
 
   void check_known() const;
   void keep_with_atoms();
@@ -54,7 +62,9 @@ class AtomErrors : protected Pointers {
   bool active = false, adding = false, known = false, asked = false, lost = false;
   int triggers[COLUMNS] = {0, 0};
   std::vector<double> grades, errors;
-  std::vector<double> forces;    // before the pair style's part, then that part
+  std::vector<int> counts;     // of neighbours
+  // Of each atom, ghosts included: its force before the pair style's part, then that part; and its neighbours' grades squared.
+  std::vector<double> sums;
   std::vector<double> shown[COLUMNS];
   std::string store;             // ID of the fix that moves values with their atoms between two evaluations; empty: none
 };

@@ -162,7 +162,7 @@ void BlockStrategy::scatter_as(const Block &block, const JaxffWorkspace &space, 
   int k = 0;
   for (int row = 0; row < block.n; row++) {
     const int i = block.centers[row];
-    if (grades && i < nlocal) pair.errors.put(i, grades[row]);
+    if (grades && i < nlocal) pair.errors.put(i, grades[row], &block.neighbors[k], block.row_end[row] - k);
     const Real *g_row = gradient + 3 * static_cast<size_t>(row) * space.width;
     const int begin = k;
     double sum[3] = {0.0, 0.0, 0.0};

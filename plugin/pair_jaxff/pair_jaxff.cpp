@@ -60,7 +60,7 @@ PairJaxff::PairJaxff(LAMMPS *lmp) : Pair(lmp), errors(lmp, *this)
   no_virial_fdotr_compute = 1;
   centroidstressflag = CENTROID_AVAIL;
   comm_reverse_off = GhostRows::ALL;
-  comm_reverse = 3;    // AtomErrors
+  comm_reverse = 4;    // AtomErrors
   set_defaults();
   select_units();
 }

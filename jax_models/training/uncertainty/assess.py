@@ -127,10 +127,10 @@ def _calibrated(
     both = [part for part in ((seen, held_out) if independent else (held_out,)) if np.isfinite(part.error).any()]
     exponents = np.array([1.0, 0.0])
     if both:
-        grade, force, error = (np.concatenate([getattr(p, name) for p in both]) for name in ("grade", "force", "error"))
+        reach, force, error = (np.concatenate([getattr(p, name) for p in both]) for name in ("reach", "force", "error"))
         known = np.isfinite(error)
-        inside, outside = np.log(np.minimum(grade, 1.0) + 1e-3), np.log(np.maximum(grade, 1.0))
-        rows = np.column_stack([inside, 0.5 * np.log(force**2 + smallest**2), np.ones(len(grade))])
+        inside, outside = np.log(np.minimum(reach, 1.0) + 1e-3), np.log(np.maximum(reach, 1.0))
+        rows = np.column_stack([inside, 0.5 * np.log(force**2 + smallest**2), np.ones(len(reach))])
         logs = np.log(np.maximum(error, SMALLEST_ERROR * rms)) - outside
         # Errors grow with both, and no faster.
         bounds = ([0.0, 0.0, -np.inf], [1.0, 1.0, np.inf])
@@ -142,13 +142,13 @@ def _calibrated(
         spread=np.float32(spread),
     )
     forces = np.column_stack([held_out.force[chosen], np.zeros((chosen.sum(), 2))])
-    ratios = errors / np.maximum(new.expected_error(held_out.grade[chosen], forces), 1e-12)
+    ratios = errors / np.maximum(new.expected_error(held_out.reach[chosen], forces), 1e-12)
     # Split conformal prediction: the quantile of n ratios that the next one stays below.
     level = min(np.ceil((len(ratios) + 1) * COVERED) / len(ratios), 1.0)
     bar = max(float(np.quantile(ratios, level)), 1e-6)
     # Rounded down, the atom that settles it would be left out.
     calibrated = dataclasses.replace(new, bar=np.nextafter(np.float32(bar), np.float32(np.inf)))
-    covered = float(np.mean(errors <= calibrated.expected_error(held_out.grade[chosen], forces)))
+    covered = float(np.mean(errors <= calibrated.expected_error(held_out.reach[chosen], forces)))
     facts = {
         "coverage": covered,
         "calibrated_on": "held-out structures" if independent else f"training structures, errors times {margin:.2f}",

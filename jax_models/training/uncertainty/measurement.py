@@ -15,14 +15,15 @@ from jax_models.derivatives import energies_gradient_and_more, members_energies_
 from jax_models.precision import model_in
 from jax_models.training.data.batches import Batch
 from jax_models.training.gradient.losses import gathered_from_pairs
-from jax_models.uncertainty import Uncertainty
+from jax_models.uncertainty import Uncertainty, reach
 
 
 @dataclass(frozen=True)
 class Measured:
     """Atoms of some structures."""
 
-    grade: Float[np.ndarray, " N"]
+    reach: Float[np.ndarray, " N"]
+    """See `jax_models.uncertainty.reach`."""
     force: Float[np.ndarray, " N"]
     """Its size, eV/Å."""
     spread: Float[np.ndarray, " N"]
@@ -73,7 +74,8 @@ def measured(model: Any, uncertainty: Uncertainty, batches: Sequence[Batch]) -> 
         members = jax.vmap(lambda g: gathered_from_pairs(g, batch.reverse, nb.mask))(gradients)
         error = jnp.where(batch.force_weight > 0, jnp.linalg.norm(forces - batch.forces, axis=1), jnp.nan)
         spread = jnp.sqrt(jnp.sum(jnp.var(members, axis=0, ddof=1), axis=1))
-        return beside.grade(features, nb.species), jnp.linalg.norm(forces, axis=1), spread, error
+        reached = reach(beside.grade(features, nb.species), nb.neighbors, nb.mask, jnp)
+        return reached, jnp.linalg.norm(forces, axis=1), spread, error
 
     parts = [[np.asarray(column, float)[: _n_atoms(b)] for column in of(_on_device(b))] for b in batches]
     return Measured(*(np.concatenate(column) for column in zip(*parts, strict=True)))
