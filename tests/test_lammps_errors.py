@@ -40,7 +40,7 @@ CASES = {
     "units": ({"units": "lj", "atoms": ""}, "cannot work in units lj; use metal, real, si or electron"),
     "keyword": (
         {"pair": "pair_style jaxff precison single"},
-        "no keyword precison; it has precision, device, threads and exchange",
+        "no keyword precison; it has precision, device, threads, exchange, every and deviation",
     ),
     "no value": ({"pair": "pair_style jaxff precision"}, "keyword precision needs a value"),
     "precision": ({"pair": "pair_style jaxff precision half"}, "precision must be single or double, not half"),
