@@ -231,7 +231,7 @@ def test_halt_thresh_and_variables(folder):
     halt = "variable worst equal c_p[1]\nthermo_style custom step v_worst\nthermo 1\n"
     halt += f"fix halt all halt 1 v_worst > {limit:.17g} error {{}}\nrun 12\nprint 'and on'\n"
     stopped = run_lammps(start + halt.format("soft"), folder)
-    assert f"at step {records[0]} " in stopped.output
+    assert f"met on step {records[0]} " in stopped.output
     assert "and on" in stopped.output
     stopped = run_lammps(start + halt.format("hard"), folder, status=None)
     assert stopped.status != 0

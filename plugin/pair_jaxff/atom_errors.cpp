@@ -97,9 +97,13 @@ void AtomErrors::finish()
   active = false;
   known = true;
   const int nlocal = atom->nlocal;
+  // Without newton, ghosts' forces are at home already, and what LAMMPS has in their place may be anything.
+  const size_t last = force->newton_pair ? sums.size() / SUMS : nlocal;
   for (size_t i = 0; i < sums.size() / SUMS; i++)
-    for (int c = 0; c < 3; c++) sums[SUMS * i + FORCE + c] = atom->f[i][c] - sums[SUMS * i + FORCE + c];
-  // Without newton, ghosts' forces are at home already, and zero here.
+    for (int c = 0; c < 3; c++) {
+      double &part = sums[SUMS * i + FORCE + c];
+      part = i < last ? atom->f[i][c] - part : 0.0;
+    }
   adding = true;
   comm->reverse_comm(&pair, SUMS);
   adding = false;
