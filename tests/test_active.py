@@ -107,7 +107,6 @@ def asked(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.gate
 def test_killed_at_random_points_it_ends_as_if_it_had_not_been(undisturbed, tmp_path):
     folder, _, _ = undisturbed
     path = written(tmp_path)
@@ -135,7 +134,6 @@ def _pid_after(seconds: float) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.gate
 def test_a_worker_that_is_killed_is_replaced():
     """Two processes of the engine's own; one dies in the middle, and every task has its result."""
     import threading
