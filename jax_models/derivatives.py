@@ -48,10 +48,10 @@ def members_energies_and_gradients(
     found, pull_back = jax.vjp(lambda v: energies(safe._replace(vectors=v)), safe.vectors)
 
     def gradient_of(member):
-        return pull_back(jnp.broadcast_to(member[:, None], found.shape))[0]
+        (gradient,) = pull_back(jnp.broadcast_to(member[:, None], found.shape))
+        return zero_padding(gradient, neighborhood.mask)
 
-    gradients = jax.vmap(gradient_of)(jnp.eye(len(found), dtype=found.dtype))
-    return found, jnp.where(neighborhood.mask[..., None], gradients, 0.0)
+    return found, jax.vmap(gradient_of)(jnp.eye(len(found), dtype=found.dtype))
 
 
 def safe_padding(neighborhood: Neighborhood) -> Neighborhood:
