@@ -107,7 +107,8 @@ def measured(potential: Path, committee: Path, found: dict[str, Path]) -> dict[s
         said, theirs = (measure(p.model, p.uncertainty, batches) for p in (one, four))
         along = np.column_stack([said.force, np.zeros((len(said.force), 2))])
         expected = one.uncertainty.expected_error(said.reach, along)
-        atoms[part] = {"error": said.error, "reach": said.reach, "force": said.force, "spread": said.spread}
+        # The grade as the expected error takes it, with the neighbours'.
+        atoms[part] = {"error": said.error, "grade": said.reach, "force": said.force, "spread": said.spread}
         atoms[part] |= {"expected": expected, "committee": theirs.spread}
     return atoms
 
