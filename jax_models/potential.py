@@ -16,12 +16,16 @@ from jaxtyping import Array, Float
 from jax_models import model_file
 from jax_models.contract import Contract
 from jax_models.elements import element_indices
+from jax_models.errors import ConfigError
 from jax_models.exported import exported_model
 from jax_models.neighborhood import Neighborhood
 from jax_models.precision import model_in
 from jax_models.systems import evaluator_for, system_for
 from jax_models.systems.evaluator import compiled
 from jax_models.uncertainty import Uncertainty
+
+MANY_ELEMENTS = 8
+"""Of a potential that knows more than this, engines compile the part for the elements that occur."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,14 @@ class Potential:
         """Compiled functions by precision, kept from one evaluation to the next."""
         return {}
 
+    @functools.cached_property
+    def _parts(self) -> dict[tuple[str, ...], Potential]:
+        """What `covering` has cut out so far."""
+        return {}
+
     def __getstate__(self) -> dict[str, Any]:
         # Compiled functions can be neither copied nor pickled.
-        return {name: value for name, value in vars(self).items() if name != "_evaluators"}
+        return {name: value for name, value in vars(self).items() if name not in ("_evaluators", "_parts")}
 
     def species_of(self, symbols: Sequence[str]) -> np.ndarray:
         """Indices of chemical symbols in this potential's element list.
@@ -93,6 +102,39 @@ class Potential:
             StructureError: an element this potential does not know.
         """
         return element_indices(symbols, self.elements)
+
+    def only(self, elements: Sequence[str]) -> Potential:
+        """The same potential for some of its elements: smaller, and faster where each element has parameters.
+
+        Args:
+            elements: chemical symbols; the new potential has them in this order.
+
+        Raises:
+            StructureError: an element this potential does not know.
+            ConfigError: a potential whose elements share parameters, or one that knows its errors: its calibration is
+                for all of them.
+        """
+        rows = tuple(int(row) for row in self.species_of(list(elements)))
+        if not hasattr(self.model, "only") or self.uncertainty is not None:
+            why = "it knows its errors" if self.uncertainty is not None else "its parameters belong to all of them"
+            raise ConfigError(f"a potential for {', '.join(self.elements)} cannot be cut down to fewer elements: {why}")
+        contract = dataclasses.replace(self.contract, elements=tuple(elements))
+        return Potential(
+            contract, self.model.only(rows), self.architecture, self.reference_energies[list(rows)], self.provenance
+        )
+
+    def covering(self, symbols: Collection[str]) -> Potential:
+        """What an engine should compile for atoms of these elements: this potential, or of one that knows many
+        elements the part for those of ``symbols`` that it knows."""
+        if len(self.elements) <= MANY_ELEMENTS or not hasattr(self.model, "only") or self.uncertainty is not None:
+            return self
+        present = set(symbols)
+        occurring = tuple(element for element in self.elements if element in present)
+        if not occurring:
+            return self
+        if occurring not in self._parts:
+            self._parts[occurring] = self.only(occurring)
+        return self._parts[occurring]
 
     def evaluate(
         self,
@@ -120,6 +162,9 @@ class Potential:
         Raises:
             StructureError: an element the potential lacks, and what `System.evaluate` raises.
         """
+        part = self.covering(symbols)
+        if part is not self:
+            return part.evaluate(positions, cell, periodic, symbols, double, outputs)
         precision = "double" if double else "single"
         if precision not in self._evaluators:
             self._evaluators[precision] = evaluator_for(self, precision)

@@ -59,6 +59,15 @@ def test_mpi_gives_the_energies_of_one_rank(folder):
     np.testing.assert_allclose(two.value("TotEng"), one.value("TotEng"), rtol=1e-6)
 
 
+def test_a_run_ends_where_errors_grow_too_large(folder):
+    outcome = run_file("in.errors", folder, options=["-var", "size", "2", "-var", "limit", "0.3"])
+    step, error = re.search(r"stop met on step (\d+) with value (\S+)", outcome.output).groups()
+    assert 0 < int(step) < 2000
+    assert outcome.value("c_worst[1]")[0] < 0.3 < float(error)
+    assert (folder / "errors.out").stat().st_size > 0
+    assert "ITEM: ATOMS id type x y z f_u[1] f_u[2]" in (folder / "unsure.dump").read_text()
+
+
 def test_green_kubo_integrates_the_heat_flux(folder):
     outcome = run_file("in.green_kubo", folder, options=["-var", "steps", "400", "-var", "samples", "20"])
     conductivity = float(re.search(r"conductivity: (\S+) W", outcome.output).group(1))

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from jax_models import ModelFileError, Potential
-from jax_models.message_passing.import_mace import potential_from_mace
+from jax_models.imports.mace import potential_from_mace
 
 DATA = Path(__file__).parent / "data"
 

@@ -108,7 +108,7 @@ def test_what_cannot_be_written_is_said_before_any_work(here):
         ("label", "absent.xyz", "--teachers", "absent.yaml", "--out", "/proc/x.xyz"),
         ("structures", "absent.xyz", "--out", "/proc/x.xyz"),
         ("export-mliap", "absent.jaxff", "/proc/x.pkl"),
-        ("import-mace", "absent.safetensors", "--out", "/proc/x.jaxff"),
+        ("import", "absent.safetensors", "--out", "/proc/x.jaxff"),
     ):
         assert "cannot write" in refused(*arguments), arguments
     assert "is a directory" in refused("train", "data.xyz", "--out", "folder")

@@ -225,6 +225,16 @@ class MACE(MessagePassing):
         """The readouts of all layers but the last, and the last matrix: each ends in one number."""
         return self.readouts[:-1], self.last_readout
 
+    def only(self, rows: tuple[int, ...]) -> MACE:
+        """The same network for some of its elements, by their places."""
+        chosen = np.asarray(rows)
+        # e3nn's normalisation counts the elements.
+        scale = np.sqrt(len(rows) / self.node_embedding.shape[0])
+        per_element = lambda m: jax.tree.leaves([layer.product.weights for layer in m.layers])  # noqa: E731
+        scaled = lambda m: [m.node_embedding, *jax.tree.leaves([layer.skip for layer in m.layers])]  # noqa: E731
+        model = eqx.tree_at(per_element, self, [w[chosen] for w in per_element(self)])
+        return eqx.tree_at(scaled, model, [w[chosen] * scale for w in scaled(self)])
+
     def features(self, own: Float[Array, "N M C"]) -> Float[Array, "N C"]:
         return own[:, 0]
 

@@ -7,6 +7,7 @@ themselves there is nothing to move. Every rank stops equally often, whatever at
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,10 +71,18 @@ class LayeredEvaluator(Evaluator):
 
     def __init__(self, potential: ForceField, precision: str = "single", device: str | jax.Device = "auto"):
         super().__init__(potential, precision, device)
-        model: Any = potential.model
-        grade = None if potential.uncertainty is None else potential.uncertainty.grade
-        self.stages = Stages(model if precision == "double" else model.tabulated(), grade)
-        self.message_widths = self.stages.message_widths()
+
+    # Made when first used: of a potential that knows many elements, engines run a part only.
+    @functools.cached_property
+    def stages(self) -> Stages:
+        model: Any = self.potential.model
+        grade = None if self.potential.uncertainty is None else self.potential.uncertainty.grade
+        return Stages(model if self._double else model.tabulated(), grade)
+
+    @functools.cached_property
+    def message_widths(self) -> list[int]:
+        """Numbers that an atom sends before each layer from the second on."""
+        return self.stages.message_widths()
 
     @property
     def compilations(self) -> int:

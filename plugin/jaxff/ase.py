@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import weakref
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -116,15 +116,14 @@ class JaxffCalculator(Calculator):
             data = read_bytes(given)
         # What was given as an object, or is held already, stays what it is, whatever has become of a file.
         potential = given if isinstance(given, Potential) or data is None else _loaded(data, given)
-        evaluator = _shared_evaluator(potential, settings["precision"], settings["device"])
-        system = system_for(evaluator.potential, skin=float(skin), evaluator=evaluator)
-        contract = evaluator.potential.contract
+        system = _system(potential, settings)
+        contract = potential.contract
         teacher = None
         if contract.teacher is not None and settings["teacher"] is not False:
             from jaxff.knowledge.delta_teacher import teacher_calculator
 
             teacher = teacher_calculator(contract.teacher, given, settings["teacher"])
-        self.system, self.potential, self._teacher, self._data = system, evaluator.potential, teacher, data
+        self.system, self.potential, self._teacher, self._data = system, potential, teacher, data
         self._digest: str | None = None
         # This potential's own; ASE looks here.
         self.implemented_properties = [name for output in contract.outputs for name in PROPERTIES.get(output, ())]
@@ -218,12 +217,20 @@ class JaxffCalculator(Calculator):
         }
         return [name for name, (new, previous) in pairs.items() if not np.array_equal(new, previous)]
 
+    def _take_elements(self, atoms: Atoms) -> None:
+        self.potential.species_of(atoms.symbols)  # names an element that it does not know
+        part = self.potential.covering(atoms.symbols)
+        species = part.species_of(atoms.symbols)
+        if part is not self.system.evaluator.potential:
+            self.system = _system(part, self.parameters)
+        self._species, self._numbers = species, atoms.numbers.copy()
+
     def calculate(self, atoms: Atoms | None = None, properties=("energy",), system_changes=all_changes) -> None:
         """Evaluate ``atoms``; see the class for what is given and raised."""
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms
         if not np.array_equal(atoms.numbers, self._numbers):
-            self._species, self._numbers = self.potential.species_of(atoms.symbols), atoms.numbers.copy()
+            self._take_elements(atoms)
         wanted = [
             output
             for output in self.potential.contract.outputs
@@ -234,6 +241,12 @@ class JaxffCalculator(Calculator):
         if self._teacher is not None:
             results = _sums(results, self._teacher, atoms, properties)
         self.results = results
+
+
+def _system(potential: Potential, settings: Mapping[str, Any]) -> Any:
+    """A system of its own for ``potential``, with compiled functions that all calculators of it share."""
+    evaluator = _shared_evaluator(potential, settings["precision"], settings["device"])
+    return system_for(potential, skin=float(settings["skin"]), evaluator=evaluator)
 
 
 def _ase_results(found: Result, volume: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-static constexpr int32_t JAXFF_ABI = 6;
+static constexpr int32_t JAXFF_ABI = 7;
 
 extern "C" {
 
@@ -14,6 +14,7 @@ struct JaxffSettings {
   const char *file;
   const char *precision;    // "single" or "double"
   const char *device;       // "cpu", "gpu" or "auto"
+  const char *symbols;      // of the atom types, separated by blanks; NULL for those that are left out
   int32_t threads;          // 0: not given
   int32_t ranks_on_node;
   int32_t rank_on_node;

@@ -144,7 +144,7 @@ void PairJaxff::coeff(int narg, char **arg)
 {
   if (narg < 3 || strcmp(arg[0], "*") != 0 || strcmp(arg[1], "*") != 0)
     error->all(FLERR, "pair_style jaxff wants: pair_coeff * * file.jaxff, then an element or NULL for each atom type");
-  open_model(arg[2]);
+  open_model(arg[2], narg - 3, arg + 3);
   map_types(narg - 3, arg + 3);
 }
 
@@ -167,7 +167,7 @@ PairJaxff::NodeRank PairJaxff::node_rank() const
   return place;
 }
 
-void PairJaxff::open_model(const std::string &name)
+void PairJaxff::open_model(const std::string &name, int narg, char **symbols)
 {
   close_model();
   std::string found = utils::get_potential_file_path(name);
@@ -178,7 +178,9 @@ void PairJaxff::open_model(const std::string &name)
   std::string message;
   python = jaxff::python_table(message);
   if (python) {
-    JaxffSettings settings{file.c_str(), precision.c_str(), device.c_str(), threads, place.ranks, place.rank};
+    std::string types;
+    for (int i = 0; i < narg; i++) types += std::string(symbols[i]) + " ";
+    JaxffSettings settings{file.c_str(), precision.c_str(), device.c_str(), types.c_str(), threads, place.ranks, place.rank};
     is_open = python->open(&settings, &model) == 0;
     if (!is_open) message = python->error;
   }

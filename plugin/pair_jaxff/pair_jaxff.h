@@ -56,7 +56,7 @@ class PairJaxff : public Pair {
 
   void set_defaults();
   NodeRank node_rank() const;
-  void open_model(const std::string &file);
+  void open_model(const std::string &file, int narg, char **symbols);
   void close_model();
   void tell_needs();
   void map_types(int narg, char **arg);

@@ -19,7 +19,7 @@ from jaxff.cli.elastic import elastic
 from jaxff.cli.eos import eos
 from jaxff.cli.evaluate import evaluate
 from jaxff.cli.export_mliap import export_mliap
-from jaxff.cli.import_mace import import_mace
+from jaxff.cli.import_potential import import_potential
 from jaxff.cli.info import info
 from jaxff.cli.join import join
 from jaxff.cli.label import label
@@ -57,7 +57,7 @@ app.command("phonons")(phonons)
 app.command("eos")(eos)
 app.command("describe")(describe)
 app.command("export-mliap")(export_mliap)
-app.command("import-mace")(import_mace)
+app.command("import")(import_potential)
 app.command("join")(join)
 app.command("doctor")(doctor)
 app.command("lmp", context_settings=LMP_CONTEXT)(lmp)

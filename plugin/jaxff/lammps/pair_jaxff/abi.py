@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_int32, c_int64, c_void_p
 
-ABI = 6
+ABI = 7
 """Raised together with JAXFF_ABI in abi.h."""
 LOCAL, LAYERS, GRID, CELL = range(4)
 """How C++ evaluates a model."""
@@ -14,8 +14,8 @@ FINISHED, FORWARD, REVERSE = range(3)
 
 class Settings(Structure):
     _fields_ = [
-        ("file", c_char_p), ("precision", c_char_p), ("device", c_char_p), ("threads", c_int32),
-        ("ranks_on_node", c_int32), ("rank_on_node", c_int32),
+        ("file", c_char_p), ("precision", c_char_p), ("device", c_char_p), ("symbols", c_char_p),
+        ("threads", c_int32), ("ranks_on_node", c_int32), ("rank_on_node", c_int32),
     ]  # fmt: skip
 
 

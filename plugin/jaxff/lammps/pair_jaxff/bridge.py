@@ -11,7 +11,7 @@ import ctypes
 import itertools
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jax_models.errors import JaxffError
@@ -111,8 +111,9 @@ def one_line(error: BaseException) -> str:
 def _open(settings_pointer: Any, model_pointer: Any) -> None:
     settings, model = settings_pointer.contents, model_pointer.contents
     path, precision, device = (value.decode() for value in (settings.file, settings.precision, settings.device))
+    symbols = [symbol for symbol in settings.symbols.decode().split() if symbol != "NULL"]
     ranks = settings.rank_on_node, settings.ranks_on_node
-    evaluator, threads = open_evaluator(path, precision, device, settings.threads, *ranks)
+    evaluator, threads = open_evaluator(path, precision, device, settings.threads, *ranks, symbols=symbols)
     from jaxff.lammps.overlay import overlay_line
     from jaxff.lammps.pair_jaxff.banner import banner
     from jaxff.lammps.pair_jaxff.strategies import strategy_for
@@ -127,9 +128,18 @@ def _open(settings_pointer: Any, model_pointer: Any) -> None:
 
 
 def open_evaluator(
-    path: str, precision: str, device: str, threads: int, rank_on_node: int = 0, ranks_on_node: int = 1
+    path: str,
+    precision: str,
+    device: str,
+    threads: int,
+    rank_on_node: int = 0,
+    ranks_on_node: int = 1,
+    symbols: Sequence[str] = (),
 ) -> tuple[Evaluator, int]:
-    """Read a file and prepare JAX for LAMMPS: one thread a rank unless asked otherwise, and a GPU for each."""
+    """Read a file and prepare JAX for LAMMPS: one thread a rank unless asked otherwise, and a GPU for each.
+
+    Of a potential that knows many elements, the part for ``symbols`` is prepared, if it knows all of them.
+    """
     threads = threads or 1
     # XLA takes most of a GPU's memory at once, which the second rank on that GPU would miss.
     if ranks_on_node > 1:
@@ -142,10 +152,20 @@ def open_evaluator(
 
     # A replaced file has another inode or time; a missing one is Potential.load's to name.
     state = os.stat(path) if os.path.exists(path) else None
-    key = (os.path.abspath(path), precision, device, state and (state.st_ino, state.st_mtime_ns, state.st_size))
-    evaluator = _recent.pop(key, None) or evaluator_for(
-        Potential.load(path), precision, device_of_rank(device, rank_on_node)
+    elements = tuple(sorted(set(symbols)))
+    key = (
+        os.path.abspath(path),
+        precision,
+        device,
+        state and (state.st_ino, state.st_mtime_ns, state.st_size),
+        elements,
     )
+    evaluator = _recent.pop(key, None)
+    if evaluator is None:
+        potential = Potential.load(path)
+        known = set(elements) <= set(potential.elements)
+        part = potential.covering(elements) if known else potential
+        evaluator = evaluator_for(part, precision, device_of_rank(device, rank_on_node))
     _recent[key] = evaluator
     while len(_recent) > MOST_RECENT:
         del _recent[next(iter(_recent))]

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from jax_models.contract import Contract
 from jax_models.elements import SYMBOLS
 from jax_models.errors import ModelFileError
+from jax_models.imports.importer import Importer
 from jax_models.message_passing.mace import Layer
 from jax_models.message_passing.symmetric_products import symmetric_products
 from jax_models.models import build
@@ -88,9 +89,11 @@ def potential_from_mace(path: str | os.PathLike, avg_num_neighbors: float | None
         state.get("scale_shift.shift").reshape(())
     )
     contract = Contract(elements, cutoff, layers=model.n_layers, kind=model.kind, citation=CITATION)
-    return Potential(
-        contract, model, architecture, np.asarray(references, float), {"imported": "mace-torch ScaleShiftMACE"}
-    )
+    provenance = {
+        "imported": "mace-torch ScaleShiftMACE",
+        "dtype": str(state.get("node_embedding.linear.weight").dtype),
+    }
+    return Potential(contract, model, architecture, np.asarray(references, float), provenance)
 
 
 class State:
@@ -221,3 +224,11 @@ def _product_weights(
             f"{state.path}: {name}.U_matrix_{order} is not a basis of symmetric products of natural parity"
         )
     return np.einsum("pk,skc->spc", change, np.asarray(weights, float))
+
+
+IMPORTER = Importer(
+    "MACE (mace-torch's state in safetensors)",
+    lambda path, head: path.suffix == ".safetensors" or b"symmetric_contractions" in head,
+    potential_from_mace,
+    ("avg_num_neighbors",),
+)
