@@ -25,7 +25,9 @@ from jaxff.cli.join import join
 from jaxff.cli.label import label
 from jaxff.cli.lmp import CONTEXT as LMP_CONTEXT
 from jaxff.cli.lmp import lmp
+from jaxff.cli.md import md
 from jaxff.cli.phonons import phonons
+from jaxff.cli.relax import relax
 from jaxff.cli.report import report
 from jaxff.cli.select_features import select_features
 from jaxff.cli.structures import structures
@@ -50,6 +52,8 @@ app.command("config")(config)
 app.command("evaluate")(evaluate)
 app.command("report")(report)
 app.command("info")(info)
+app.command("md")(md)
+app.command("relax")(relax)
 app.command("elastic")(elastic)
 app.command("barrier")(barrier)
 app.command("vacancy")(vacancy)

@@ -93,6 +93,10 @@ def _is_html(path: Path) -> bool:
     return _head(path).lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
+def _is_trajectory(path: Path) -> bool:
+    return _head(path).startswith(b"- of UlmASE-Trajectory")
+
+
 def _is_checkpoint(path: Path) -> bool:
     head = _head(path)
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
@@ -105,6 +109,7 @@ PLOT = Kind("a plot of that format", _is_plot)
 XYZ = Kind("extended XYZ", _is_xyz)
 FEATURES = Kind("a .npz file", _is_features)
 PICKLE = Kind("a pickle", _is_pickle)
+TRAJECTORY = Kind("a trajectory of ASE", _is_trajectory)
 HTML = Kind("an HTML page", _is_html)
 CHECKPOINT = Kind("a checkpoint of a training", _is_checkpoint)
 
