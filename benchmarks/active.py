@@ -35,7 +35,7 @@ VACANCY_LIMIT = 0.15
 """eV"""
 SURFACE_LIMIT = 0.10
 """J/m^2"""
-GOAL = 0.25
+GOAL = 0.4
 """eV/Å, the expected error asked for."""
 
 

@@ -14,6 +14,7 @@ from jaxff.cli.barrier import barrier
 from jaxff.cli.config import config
 from jaxff.cli.demo import demo
 from jaxff.cli.describe import describe
+from jaxff.cli.distill import distill
 from jaxff.cli.doctor import doctor
 from jaxff.cli.elastic import elastic
 from jaxff.cli.eos import eos
@@ -45,6 +46,7 @@ app = typer.Typer(
 app.command("demo")(demo)
 app.command("train")(train)
 app.command("active")(active)
+app.command("distill")(distill)
 app.command("structures")(structures)
 app.command("label")(label)
 app.command("select-features")(select_features)

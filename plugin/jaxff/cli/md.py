@@ -51,7 +51,7 @@ def md(
     from jaxff.dynamics import Run, run_dynamics
 
     run = Run(
-        steps, timestep, _ramp("--temperature", temperature), pressure and _ramp("--pressure", pressure),
+        steps, timestep, _ramp("--temperature", temperature), _ramp("--pressure", pressure) if pressure else None,
         "nve" if nve else "langevin", interval, seed,
     )  # fmt: skip
     check_course(out, [potential, structure])

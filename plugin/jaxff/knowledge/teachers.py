@@ -152,23 +152,27 @@ class AseTeacher(Teacher):
 
 
 class JaxffTeacher(Teacher):
-    """Another .jaxff file."""
+    """Another .jaxff file, or the mean of several."""
 
-    jaxff: str = Field(description="Path of the file.")
+    jaxff: str | Annotated[list[str], Field(min_length=1)] = Field(description="Path of the file, or of each.")
 
     key: ClassVar[str] = "jaxff"
 
     def calculator(self) -> Calculator:
+        from ase.calculators.mixing import AverageCalculator
+
         # By name, as any calculator: JaxffCalculator itself asks for the teachers of delta models.
-        settings = {"potential": str(self.files()[0])}
-        teacher = AseTeacher(name=self.name, folder=self.folder, ase="jaxff.ase.JaxffCalculator", settings=settings)
-        return teacher.calculator()
+        named = {"name": self.name, "folder": self.folder, "ase": "jaxff.ase.JaxffCalculator"}
+        each = [AseTeacher(**named, settings={"potential": str(path)}).calculator() for path in self.files()]
+        mean: Any = each[0] if len(each) == 1 else AverageCalculator(each)
+        return mean
 
     def files(self) -> list[Path]:
-        path = Path(self.folder, self.jaxff)
-        if not path.is_file():
-            raise ConfigError(f"teacher {self.name}: there is no file {path}")
-        return [path]
+        paths = [Path(self.folder, name) for name in ([self.jaxff] if isinstance(self.jaxff, str) else self.jaxff)]
+        for path in paths:
+            if not path.is_file():
+                raise ConfigError(f"teacher {self.name}: there is no file {path}")
+        return paths
 
 
 KINDS = (LammpsTeacher, KimTeacher, AseTeacher, JaxffTeacher)
