@@ -15,6 +15,8 @@ from jax_models.training.gradient.finetuning import Start, grown
 from jax_models.training.gradient.trainer import train
 from jax_models.training.settings import Settings
 from jaxff.cli.app import app
+from jaxff.train.replay import with_replay
+from jaxff.train.training_data import TrainingData
 
 CUTOFF = 4.2
 QUICK = Settings(epochs=3, batch_structures=2, validation_fraction=0.0)
@@ -84,12 +86,47 @@ def test_features_that_change_with_the_elements_are_refused():
         Start.of(potential, emt_structures(4))
 
 
+def test_what_is_replayed_is_not_forgotten(copper, tmp_path):
+    """New data of a functional whose forces are half as large, and energies 7 eV an atom higher; the potential keeps
+    what it knew of other volumes only where these are replayed."""
+    new = [
+        dataclasses.replace(s, energy=0.5 * s.energy + 7.0 * len(s), forces=0.5 * s.forces, virial=0.5 * s.virial)
+        for s in emt_structures(8, alloy=False)
+    ]
+    known = emt_frames(8, alloy=False, seed=5)
+    for atoms in known:
+        atoms.set_cell(atoms.cell * 0.93, scale_atoms=True)
+        atoms.calc = None
+    write(tmp_path / "known.xyz", known)
+    settings = dataclasses.replace(QUICK, epochs=30)
+    data = with_replay(TrainingData(new, None, []), copper, [tmp_path / "known.xyz"])
+    replayed = data.structures[len(new) :]
+    assert {s.group for s in replayed} == {"replay"}
+    # Their energies are on the scale of the new data.
+    old = [copper.evaluate(s.positions, s.cell, s.periodic, list(s.symbols)) for s in replayed]
+    shifts = [(s.energy - found["energy"]) / len(s) for s, found in zip(replayed, old, strict=True)]
+    assert np.ptp(shifts) < 1e-4
+    assert 6.0 < shifts[0] < 8.5
+    forgetful, mindful = (train(part, {}, 0.0, settings, start=copper).potential for part in (new, data.structures))
+    assert force_error(mindful, replayed) < 0.5 * force_error(forgetful, replayed)
+
+
+def test_replay_needs_something_to_start_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write("alloy.xyz", emt_frames(2))
+    with pytest.raises(ConfigError, match="--replay needs --from"):
+        app(["train", "alloy.xyz", "--replay", "alloy.xyz", "--out", "x.jaxff"], standalone_mode=False)
+
+
 def test_from_on_the_command_line(copper, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     copper.save("cu.jaxff")
     write("alloy.xyz", emt_frames(6))
-    app(["train", "alloy.xyz", "--from", "cu.jaxff", "--out", "alloy.jaxff", "--epochs", "2"], standalone_mode=False)
+    write("copper.xyz", emt_frames(4, alloy=False, seed=2))
+    command = ["train", "alloy.xyz", "--from", "cu.jaxff", "--replay", "copper.xyz", "--out", "alloy.jaxff"]
+    app([*command, "--epochs", "2"], standalone_mode=False)
     potential = Potential.load("alloy.jaxff")
+    assert list(potential.provenance["replay"]) == ["copper.xyz"]
     assert potential.elements == ("Cu", "Au")
     assert list(potential.provenance["start"]) == ["cu.jaxff"]
     for extra, message in (

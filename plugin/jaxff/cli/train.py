@@ -28,6 +28,13 @@ def train(
         Path | None,
         typer.Option("--from", metavar="FILE", help="A .jaxff file to start from; elements it lacks are added."),
     ] = None,
+    replay: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --from: structures that it labels itself and learns again, not to forget them; repeatable.",
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data. [default: by the data's size]")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same numbers. [default: 0]")] = None,
     members: Annotated[
@@ -55,6 +62,8 @@ def train(
     stages = [Output("--out", path, CHECKPOINT) for path in checkpoints(out)]
     check_outputs(
         [written, *beside(written, log_jsonl=LOG, training_png=PLOT), *stages],
-        [*structures, *(valid or ()), config, from_, *loaded.files()],
+        [*structures, *(valid or ()), *(replay or ()), config, from_, *loaded.files()],
     )
-    train_files(structures, out, loaded, valid or [], start=from_, dry_run=dry_run, members=members)
+    train_files(
+        structures, out, loaded, valid or [], start=from_, dry_run=dry_run, members=members, replay=replay or []
+    )

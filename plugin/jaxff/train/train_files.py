@@ -23,6 +23,7 @@ from rich.table import Table
 from jax_models import Potential
 from jax_models.errors import ConfigError, ModelFileError
 from jaxff.config import Config
+from jaxff.io import read_frames
 from jaxff.knowledge.delta_teacher import provenance_with_teacher
 from jaxff.knowledge.teachers import read_teachers
 from jaxff.plots.figures import save
@@ -30,6 +31,7 @@ from jaxff.plots.training_course import ridge_curve, training_curve
 from jaxff.runtime import configure
 from jaxff.train.errors_known import knowing_errors
 from jaxff.train.preparation import Preparation, check_architecture
+from jaxff.train.replay import with_replay
 from jaxff.train.training_data import TrainingData, read_training_data
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def train_files(
     start: Path | None = None,
     dry_run: bool = False,
     members: int = 1,
+    replay: Sequence[Path] = (),
 ) -> Potential | None:
     """Train on the structures in ``paths`` and write the potential to ``out``, with its log and plot beside it.
 
@@ -55,6 +58,7 @@ def train_files(
         start: a .jaxff file to start from; it settles the model, so that ``config`` must say nothing of that.
         dry_run: read, check and say what would be trained, and write nothing; the result is then None.
         members: how many potentials, from other seeds, are trained and joined to a committee.
+        replay: structures that ``start`` labels, and that are trained on as well.
 
     Raises:
         DatasetError: data that cannot be trained on.
@@ -66,7 +70,17 @@ def train_files(
     begin = _start(start, config)
     if config.knowledge.teacher_file is not None:
         read_teachers(config.knowledge.teacher_file)  # better refused now than after the training
+    if replay and begin is None:
+        raise ConfigError("--replay needs --from: the structures are labelled by the potential that is started from")
     data, provenance = read_data(paths, config, validation, begin)
+    if begin is not None:
+        frames = [atoms for path in replay for atoms in read_frames(path)]
+        symbols = {symbol for s in data.structures for symbol in s.symbols} | {x for a in frames for x in a.symbols}
+        begin = begin.covering(symbols)
+    if replay and begin is not None:
+        with console.status("labelling what is replayed"):
+            data = with_replay(data, begin, replay)
+        provenance["replay"] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in replay}
     console.print(str(data), highlight=False)
     preparation = Preparation.of(data, config, begin)
     if members > 1 and config.settings().method == "linear":
