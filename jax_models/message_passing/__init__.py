@@ -4,7 +4,8 @@ line below."""
 from typing import Any
 
 from jax_models.message_passing.mace import MACE
+from jax_models.message_passing.nequip import NequIP
 from jax_models.message_passing.painn import PaiNN
 from jax_models.message_passing.schnet import SchNet
 
-MESSAGE_PASSING: dict[str, Any] = {"mace": MACE, "painn": PaiNN, "schnet": SchNet}
+MESSAGE_PASSING: dict[str, Any] = {"mace": MACE, "nequip": NequIP, "painn": PaiNN, "schnet": SchNet}

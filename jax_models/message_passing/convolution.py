@@ -8,6 +8,7 @@ two to three times as long on a CPU.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -19,57 +20,78 @@ from jax_models.basis.angular import real_coupling
 
 
 class Pairing(NamedTuple):
-    """Degrees of the neighbour's feature and of the harmonic, and what they couple to (natural parity)."""
+    """Degrees of the neighbour's feature and of the harmonic, and what they couple to."""
 
     feature: int
     harmonic: int
     results: tuple[int, ...]
 
 
-def pairings(l_in: int, max_ell: int) -> list[Pairing]:
-    """Every pairing of features up to ``l_in`` with harmonics up to ``max_ell``, with results up to ``max_ell``."""
-    return [
+def pairings(l_in: int, max_ell: int) -> tuple[Pairing, ...]:
+    """Every pairing of features up to ``l_in`` with harmonics up to ``max_ell``, with results of natural parity up to
+    ``max_ell``."""
+    return tuple(
         Pairing(l1, l2, tuple(range(abs(l1 - l2), min(max_ell, l1 + l2) + 1, 2)))
         for l1 in range(l_in + 1)
         for l2 in range(max_ell + 1)
-    ]
+    )
 
 
 def convolve(
     radial: Float[Array, "N K PC"], harmonics: list[Float[Array, "N M K"]], received: Float[Array, "N K M1 C"]
 ) -> list[Float[Array, "N M PC"]]:
-    """The sums of each degree l, the contributions of all paths to it side by side.
+    """`convolve_degrees` of features with as many channels for each degree up to l_in, over all their `pairings`."""
+    n, k, components, channels = received.shape
+    l_in = round(np.sqrt(components)) - 1
+    paired = pairings(l_in, len(harmonics) - 1)
+    return convolve_degrees(radial, harmonics, received.reshape(n, k, -1), (channels,) * (l_in + 1), paired)
+
+
+def convolve_degrees(
+    radial: Float[Array, "N K PC"],
+    harmonics: list[Float[Array, "N M K"]],
+    received: Float[Array, "N K F"],
+    channels: tuple[int, ...],
+    paired: tuple[Pairing, ...],
+) -> list[Float[Array, "N M PC"]]:
+    """The sums of each degree l up to the highest result, the contributions of all paths to it side by side.
 
     Args:
         radial: a function for each path - each pairing in turn, and each of its results - and channel.
-        harmonics: for each degree 0 ... max_ell, the harmonics of the pairs; the first is constant.
-        received: the neighbours' features, components (l, m) up to l_in.
+        harmonics: for each degree, the harmonics of the pairs; the first is constant.
+        received: the neighbours' features, degree by degree, each [2 l + 1, channels] in one piece.
+        channels: of each degree of the features.
+        paired: what is coupled, in the order of the features.
     """
-    l_in, channels = round(np.sqrt(received.shape[2])) - 1, received.shape[3]
-    parts: list[list[Array]] = [[] for _ in harmonics]
-    paired = _sums(radial, harmonics, received)
-    for (l1, l2, results), summed in zip(pairings(l_in, len(harmonics) - 1), paired, strict=True):
-        summed = summed.reshape(-1, 2 * l2 + 1, len(results), 2 * l1 + 1, channels)
+    parts: list[list[Array]] = [[] for _ in range(1 + max(max(p.results) for p in paired))]
+    for (l1, l2, results), summed in zip(
+        paired, _sums(channels, paired, radial, harmonics, received), strict=True
+    ):
+        summed = summed.reshape(-1, 2 * l2 + 1, len(results), 2 * l1 + 1, channels[l1])
         for p, l3 in enumerate(results):
             coupling = jnp.asarray(np.sqrt(2 * l3 + 1) * real_coupling(l1, l2, l3), summed.dtype)
             parts[l3].append(jnp.einsum("nbac,abm->nmc", summed[:, :, p], coupling))
     return [jnp.concatenate(of_degree, axis=-1) for of_degree in parts]
 
 
-@jax.custom_vjp
-def _sums(radial, harmonics, received):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _sums(channels, paired, radial, harmonics, received):
     """For each pairing sum_k y[n,b,k] R[n,k,p,c] x[n,k,a,c], as [n, b, (p, a, c)]."""
-    return [_matmul(harmonics[l2], _weighted(r, x)) for l2, r, x in _split(radial, harmonics, received)]
+    return [
+        _matmul(harmonics[l2], _weighted(r, x)) for l2, r, x in _split(channels, paired, radial, received)
+    ]
 
 
-def _split(radial, harmonics, received):
+def _split(channels, paired, radial, received):
     """The harmonic's degree, radial functions [N, K, p, C] and features [N, K, a, C] of each pairing."""
-    n, k, components, channels = received.shape
-    radial = radial.reshape(n, k, -1, channels)
+    n, k = received.shape[:2]
+    sizes = [(2 * ell + 1) * c for ell, c in enumerate(channels)]
     start = 0
-    for l1, l2, results in pairings(round(np.sqrt(components)) - 1, len(harmonics) - 1):
-        yield l2, radial[:, :, start : start + len(results)], received[:, :, l1**2 : (l1 + 1) ** 2]
-        start += len(results)
+    for l1, l2, results in paired:
+        c, first = channels[l1], sum(sizes[:l1])
+        r = radial[:, :, start : start + len(results) * c].reshape(n, k, len(results), c)
+        yield l2, r, received[:, :, first : first + sizes[l1]].reshape(n, k, 2 * l1 + 1, c)
+        start += len(results) * c
 
 
 def _weighted(r, x):
@@ -84,24 +106,23 @@ def _transposed(a):
     return a.transpose(0, 2, 1)
 
 
-def _sums_forward(radial, harmonics, received):
-    return _sums(radial, harmonics, received), (radial, harmonics, received)
+def _sums_forward(channels, paired, radial, harmonics, received):
+    return _sums(channels, paired, radial, harmonics, received), (radial, harmonics, received)
 
 
-def _sums_backward(residuals, cotangents):
+def _sums_backward(channels, paired, residuals, cotangents):
     radial, harmonics, received = residuals
+    n, k = received.shape[:2]
     d_radial: list[Array] = []
     d_harmonics = [jnp.zeros_like(y) for y in harmonics]
-    d_received: dict[int, list[Array]] = {}
-    for (l2, r, x), cotangent in zip(_split(radial, harmonics, received), cotangents, strict=True):
+    d_received: list[list[Array]] = [[] for _ in channels]
+    split = _split(channels, paired, radial, received)
+    for (l1, _, _), (l2, r, x), cotangent in zip(paired, split, cotangents, strict=True):
         d_harmonics[l2] += _transposed(_matmul(_weighted(r, x), _transposed(cotangent)))
         d_weighted = _matmul(_transposed(harmonics[l2]), cotangent).reshape(*r.shape[:3], x.shape[2], x.shape[3])
-        d_radial.append(sum(d_weighted[:, :, :, a] * x[:, :, None, a] for a in range(x.shape[2])))
-        d_received.setdefault(x.shape[2], []).append(
-            sum(d_weighted[:, :, p] * r[:, :, p, None] for p in range(r.shape[2]))
-        )
-    d_radial = jnp.concatenate(d_radial, axis=2).reshape(radial.shape)
-    return d_radial, d_harmonics, jnp.concatenate([sum(parts) for parts in d_received.values()], axis=2)
+        d_radial.append(sum(d_weighted[:, :, :, a] * x[:, :, None, a] for a in range(x.shape[2])).reshape(n, k, -1))
+        d_received[l1].append(sum(d_weighted[:, :, p] * r[:, :, p, None] for p in range(r.shape[2])).reshape(n, k, -1))
+    return jnp.concatenate(d_radial, axis=2), d_harmonics, jnp.concatenate([sum(d) for d in d_received], axis=2)
 
 
 _sums.defvjp(_sums_forward, _sums_backward)

@@ -30,6 +30,13 @@ def envelope(r: Float[Array, "*n"], cutoff: float, cutoff_fn: str, p: int = 5) -
     return 1.0 - 0.5 * (p + 1) * (p + 2) * x**p + p * (p + 2) * x ** (p + 1) - 0.5 * p * (p + 1) * x ** (p + 2)
 
 
+def xplor(r: Float[Array, "*n"], cutoff: float, start: float) -> Float[Array, "*n"]:
+    """1 up to ``start``, then down to 0 at the cutoff with one continuous derivative (Brooks et al., J. Comput. Chem. 4,
+    187, 1983, eq. 15)."""
+    u, on, off = jnp.clip(r, start, cutoff) ** 2, start**2, cutoff**2
+    return (off - u) ** 2 * (off + 2.0 * u - 3.0 * on) * (1.0 / (off - on) ** 3)
+
+
 def gaussians(r: Float[Array, "*n"], n_rbf: int, cutoff: float) -> Float[Array, "*n R"]:
     """exp(-(r - mu)^2 / (2 d^2)), centres mu a distance d apart from 0 to the cutoff."""
     offsets = np.linspace(0.0, cutoff, n_rbf)
