@@ -64,14 +64,27 @@ def convolve_degrees(
         paired: what is coupled, in the order of the features.
     """
     parts: list[list[Array]] = [[] for _ in range(1 + max(max(p.results) for p in paired))]
-    for (l1, l2, results), summed in zip(
-        paired, _sums(channels, paired, radial, harmonics, received), strict=True
-    ):
-        summed = summed.reshape(-1, 2 * l2 + 1, len(results), 2 * l1 + 1, channels[l1])
-        for p, l3 in enumerate(results):
-            coupling = jnp.asarray(np.sqrt(2 * l3 + 1) * real_coupling(l1, l2, l3), summed.dtype)
-            parts[l3].append(jnp.einsum("nbac,abm->nmc", summed[:, :, p], coupling))
+    for pairing, summed in zip(paired, _sums(channels, paired, radial, harmonics, received), strict=True):
+        coupled = summed.reshape(summed.shape[0], -1, channels[pairing.feature])
+        if pairing.feature > 0 and pairing.harmonic > 0:
+            coupled = jnp.einsum("mi,nic->nmc", jnp.asarray(_coupling(pairing), summed.dtype), coupled)
+        start = 0
+        for l3 in pairing.results:
+            parts[l3].append(coupled[:, start : start + 2 * l3 + 1])
+            start += 2 * l3 + 1
     return [jnp.concatenate(of_degree, axis=-1) for of_degree in parts]
+
+
+@functools.cache
+def _coupling(pairing: Pairing) -> Float[np.ndarray, "M I"]:
+    """From the products of components, in the order of `_sums`, to those of all results. With a scalar it is one."""
+    l1, l2, results = pairing
+    rows = []
+    for p, l3 in enumerate(results):
+        block = np.zeros((2 * l3 + 1, 2 * l2 + 1, len(results), 2 * l1 + 1))
+        block[:, :, p] = np.sqrt(2 * l3 + 1) * real_coupling(l1, l2, l3).transpose(2, 1, 0)
+        rows.append(block.reshape(2 * l3 + 1, -1))
+    return np.concatenate(rows)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
