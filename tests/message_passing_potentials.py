@@ -8,6 +8,15 @@ import numpy as np
 
 ARCHITECTURES = {
     "mace": {"name": "mace", "hidden_irreps": "6x0e + 6x1o", "max_ell": 2, "correlation": 3, "radial_MLP": [8, 8]},
+    "nequip": {
+        "name": "nequip",
+        "hidden_irreps": "6x0e + 4x1o",
+        "embedding_channels": 5,
+        "num_layers": 2,
+        "num_bessels": 4,
+        "radial_mlp": [8],
+        "layer_norm": True,
+    },
     "schnet": {"name": "schnet", "n_atom_basis": 12, "n_interactions": 2, "n_rbf": 10},
     "painn": {"name": "painn", "n_atom_basis": 10, "n_interactions": 2, "n_rbf": 6, "priors": [{"name": "zbl"}]},
 }

@@ -22,6 +22,7 @@ FLAT_TO_SECOND_ORDER = {
     "schnet": {"name": "schnet"},
     "painn": {"name": "painn"},
     "mace": {"name": "mace", "hidden_irreps": "4x0e", "max_ell": 2, "correlation": 2, "radial_MLP": [8, 8]},
+    "nequip": {"name": "nequip", "hidden_irreps": "4x0e + 2x1o", "l_max": 1, "num_layers": 2, "radial_mlp": [8]},
     "zbl": {"descriptor": {"name": "ace"}, "priors": [{"name": "zbl", "outer": CUTOFF}]},
 }
 FLAT_TO_FIRST_ORDER = {

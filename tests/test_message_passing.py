@@ -153,6 +153,14 @@ def test_file_keeps_the_network(name, tmp_path):
         ({"name": "painn", "n_rbf": 0}, "n_rbf is 0"),
         ({"name": "painn", "cutoff_fn": "step"}, "cutoff_fn is 'step'; it must be polynomial or cosine"),
         ({"name": "schnet", "width": 3}, "has no setting width; it has"),
+        (
+            {"name": "nequip", "hidden_irreps": "8x0e + 4x2e"},
+            "hidden_irreps is '8x0e + 4x2e'; it must give the channels",
+        ),
+        ({"name": "nequip", "hidden_irreps": "8x0e + 4x1o", "l_max": 0}, "must not go beyond l = l_max = 0"),
+        ({"name": "nequip", "self_connection": "none"}, "self_connection is 'none'; it must be species or linear"),
+        ({"name": "nequip", "cutoff_fn": "cosine"}, "cutoff_fn is 'cosine'; it must be polynomial or xplor"),
+        ({"name": "nequip", "cutoff_fn": "xplor", "xplor_start": 4.0}, "xplor_start is 4.0; it must be between"),
         ({"name": "nothing"}, "unknown architecture 'nothing'; choose from"),
     ],
 )
@@ -175,7 +183,11 @@ def rotation_of_degree(ell: int, turn: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [("painn", {"n_interactions": 3}), ("mace", {"hidden_irreps": "4x0e + 4x1o + 4x2e", "num_interactions": 3})],
+    [
+        ("painn", {"n_interactions": 3}),
+        ("mace", {"hidden_irreps": "4x0e + 4x1o + 4x2e", "num_interactions": 3}),
+        ("nequip", {"hidden_irreps": "6x0e + 4x1o + 3x2e", "num_layers": 3}),
+    ],
 )
 def test_features_of_every_layer_and_degree_rotate_as_they_should(name, settings):
     potential = message_passing_potential(name, **settings)
@@ -208,10 +220,15 @@ def layer_features(potential, nb) -> list[np.ndarray]:
     for t in range(1, model.n_layers):
         own, _ = model.layer(t, nb, own, model.message(t, own)[nb.neighbors])
         results.append(own)
-    return [
-        np.concatenate([own[0][:, None], own[1]], axis=1) if isinstance(own, tuple) else np.asarray(own)
-        for own in results
-    ]
+
+    def by_component(own):
+        if isinstance(own, tuple):  # PaiNN's scalars and vectors
+            return np.concatenate([own[0][:, None], own[1]], axis=1)
+        if isinstance(own, list):  # NequIP's degrees, which have more channels the lower they are
+            return np.concatenate([x[..., : own[-1].shape[-1]] for x in own], axis=1)
+        return np.asarray(own)
+
+    return [by_component(own) for own in results]
 
 
 @pytest.mark.parametrize(("l_max", "order", "degree"), [(3, 2, 0), (3, 3, 0), (2, 4, 0), (3, 3, 1), (2, 3, 2)])

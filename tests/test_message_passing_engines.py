@@ -10,7 +10,7 @@ from message_passing_potentials import ARCHITECTURES, message_passing_potential
 
 from jaxff import JaxffCalculator
 
-LAYERS = {"schnet": "n_interactions", "painn": "n_interactions", "mace": "num_interactions"}
+LAYERS = {"schnet": "n_interactions", "painn": "n_interactions", "mace": "num_interactions", "nequip": "num_layers"}
 
 
 def silica(n: int = 2, seed: int = 0) -> Atoms:

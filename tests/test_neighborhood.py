@@ -20,7 +20,7 @@ CUTOFF = 3.6
 
 
 def potential_of(name: str):
-    if name in ("schnet", "painn", "mace"):
+    if name in ("schnet", "painn", "mace", "nequip"):
         return message_passing_potential(name)
     points = {"reference_points": "bonds"} if name.endswith("bonds") else {}
     return make_potential(("Si", "O"), CUTOFF, architecture={"descriptor": {"name": name.split()[0]}, **points})
@@ -28,7 +28,10 @@ def potential_of(name: str):
 
 @pytest.mark.parametrize(
     "name",
-    ["ace", "ace bonds", "acsf", "chebyshev", "gmp", "mbtr", "power_spectrum", "soap", "schnet", "painn", "mace"],
+    [
+        *("ace", "ace bonds", "acsf", "chebyshev", "gmp", "mbtr", "power_spectrum", "soap"),
+        *("schnet", "painn", "mace", "nequip"),
+    ],
 )
 def test_padding_may_hold_anything(name):
     """Zeros, not-a-numbers or a real neighbour's vector behind the mask change neither energies nor gradients."""

@@ -143,7 +143,9 @@ def _architecture(settings: dict[str, Any]) -> dict[str, Any]:
         "radial_mlp": list(settings["weight_nn_hidden_neurons"]),
         "self_connection": "linear",
         "cutoff_fn": "xplor" if xplor else "polynomial",
-        **({"xplor_start": float(cut["cutoff_on"])} if xplor else {"polynomial_p": int(cut.get("poly_cut_p_value", 6))}),
+        **(
+            {"xplor_start": float(cut["cutoff_on"])} if xplor else {"polynomial_p": int(cut.get("poly_cut_p_value", 6))}
+        ),
     }
 
 

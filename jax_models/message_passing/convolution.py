@@ -90,9 +90,7 @@ def _coupling(pairing: Pairing) -> Float[np.ndarray, "M I"]:
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _sums(channels, paired, radial, harmonics, received):
     """For each pairing sum_k y[n,b,k] R[n,k,p,c] x[n,k,a,c], as [n, b, (p, a, c)]."""
-    return [
-        _matmul(harmonics[l2], _weighted(r, x)) for l2, r, x in _split(channels, paired, radial, received)
-    ]
+    return [_matmul(harmonics[l2], _weighted(r, x)) for l2, r, x in _split(channels, paired, radial, received)]
 
 
 def _split(channels, paired, radial, received):

@@ -31,8 +31,8 @@ def envelope(r: Float[Array, "*n"], cutoff: float, cutoff_fn: str, p: int = 5) -
 
 
 def xplor(r: Float[Array, "*n"], cutoff: float, start: float) -> Float[Array, "*n"]:
-    """1 up to ``start``, then down to 0 at the cutoff with one continuous derivative (Brooks et al., J. Comput. Chem. 4,
-    187, 1983, eq. 15)."""
+    """1 up to ``start``, then down to 0 at the cutoff with one continuous derivative (Brooks et al., J. Comput. Chem.
+    4, 187, 1983)."""
     u, on, off = jnp.clip(r, start, cutoff) ** 2, start**2, cutoff**2
     return (off - u) ** 2 * (off + 2.0 * u - 3.0 * on) * (1.0 / (off - on) ** 3)
 
