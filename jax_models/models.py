@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -62,6 +62,23 @@ class LocalModel(eqx.Module):
     def head(self) -> PyTree[Array]:
         """The parameters in which the energy is linear. The others are the trunk, which other heads may share."""
         return self.readout.head()
+
+    @property
+    def only(self) -> Callable[[tuple[int, ...]], LocalModel]:
+        """``only(rows)`` is the same model for some of its elements, by their places.
+
+        Raises:
+            AttributeError: (so that `hasattr` tells) a part of the model cannot be cut down.
+        """
+        parts: list[Any] = [self.descriptor, self.readout, *self.priors]
+        if missing := [type(part).__name__ for part in parts if not hasattr(part, "only")]:
+            raise AttributeError(f"{', '.join(missing)} cannot be cut down to fewer elements")
+
+        def cut(rows: tuple[int, ...]) -> LocalModel:
+            descriptor, readout, *priors = (part.only(rows) for part in parts)
+            return eqx.tree_at(lambda m: (m.descriptor, m.readout, m.priors), self, (descriptor, readout, priors))
+
+        return cut
 
     def energies(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
         return self.energies_and_features(neighborhood)[0]

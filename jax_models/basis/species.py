@@ -7,7 +7,10 @@ import operator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+
+from jax_models.neighborhood import Neighborhood
 
 
 def select_element(per_element: Float[Array, "S *rest N"], species: Int[Array, " N"]) -> Float[Array, "*rest N"]:
@@ -22,3 +25,16 @@ def select_element(per_element: Float[Array, "S *rest N"], species: Int[Array, "
 def element_masks(species: Int[Array, "*n"], n_elements: int, dtype: Any) -> list[Float[Array, "*n"]]:
     """For each element, 1 where an atom is of it and 0 elsewhere."""
     return [(species == s).astype(dtype) for s in range(n_elements)]
+
+
+def pair_values(table: Float[Array, "S S"], neighborhood: Neighborhood, dtype: Any) -> Float[Array, "*NK"]:
+    """Of values for each pair of elements (centre, neighbour), that of each neighbour [N, K]; a single number where there
+    is one element. Padding has the value of some pair, whatever its species."""
+    table = jnp.asarray(table, dtype)
+    if table.shape[0] == 1:
+        return table[0, 0]
+    own = jnp.take(table, neighborhood.species, axis=0, mode="clip")
+    return table[0, 0] + functools.reduce(
+        operator.add,
+        ((neighborhood.neighbor_species == s) * (own[:, s] - table[0, 0])[:, None] for s in range(table.shape[0])),
+    )

@@ -136,7 +136,7 @@ class ACE(eqx.Module):
         if self.body_order >= 4:
             for l1, l2, l3 in self._triples:
                 # With l1 = 0 the coupling is a multiple of the identity.
-                features.append(_coupled_triple(a, l1, l2, l3) if l1 else a[0] * spectrum[l2] * (2 * l2 + 1) ** -0.5)
+                features.append(coupled_triple(a, l1, l2, l3) if l1 else a[0] * spectrum[l2] * (2 * l2 + 1) ** -0.5)
         # One array: without the barrier XLA multiplies each part by its own slice of the readout's weights.
         return jax.lax.optimization_barrier(jnp.concatenate(features)).T
 
@@ -173,7 +173,7 @@ class ACE(eqx.Module):
         return [m.squeeze(0) for m in jnp.split(mixed, len(degree))]
 
 
-def _coupled_triple(a: list[Float[Array, "C N"]], l1: int, l2: int, l3: int) -> Float[Array, "C N"]:
+def coupled_triple(a: list[Float[Array, "C N"]], l1: int, l2: int, l3: int) -> Float[Array, "C N"]:
     """The invariant of three density coefficients of one channel, like terms gathered first."""
     terms: dict[tuple[int, ...], float] = {}
     coupling = real_coupling(l1, l2, l3)

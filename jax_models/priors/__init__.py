@@ -5,6 +5,7 @@ A prior gives an energy for each centre, and says what the learned part sees of 
 
 from typing import Any
 
+from jax_models.priors.screened_coulomb import ScreenedCoulomb
 from jax_models.priors.zbl import ZBL
 
-PRIORS: dict[str, Any] = {"zbl": ZBL}
+PRIORS: dict[str, Any] = {"zbl": ZBL, "screened_coulomb": ScreenedCoulomb}

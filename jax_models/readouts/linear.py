@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jax_models.basis.species import select_element
@@ -26,6 +28,10 @@ class Linear(eqx.Module):
     def head(self) -> tuple[Array, ...]:
         """All of it: there is nothing below that a trunk could hold."""
         return self.weights, self.bias
+
+    def only(self, rows: tuple[int, ...]) -> Linear:
+        """The same functions for some of the elements, by their places."""
+        return jax.tree.map(lambda leaf: leaf[np.asarray(rows)], self)
 
     def __call__(self, features: Float[Array, "N F"], species: Int[Array, " N"]) -> Float[Array, " N"]:
         return select_element(self.weights @ features.T + self.bias[:, None], species)

@@ -60,6 +60,10 @@ class MLP(eqx.Module):
         """The last layer, and the linear term beside the network."""
         return *self.linear.head(), self.weights[-1], self.biases[-1]
 
+    def only(self, rows: tuple[int, ...]) -> MLP:
+        """The same networks for some of the elements, by their places."""
+        return jax.tree.map(lambda leaf: leaf[np.asarray(rows)], self)
+
     def __call__(self, features: Float[Array, "N F"], species: Int[Array, " N"]) -> Float[Array, " N"]:
         # Atoms last, and the linear term as one more column of the first layer: one matrix product a layer.
         # Each layer selects the centre's own element, so that the activation is computed once, not for each element.
