@@ -35,7 +35,9 @@ def nep_text(
     ]
     if zbl == "0 0":
         for _ in range(n * (n + 1) // 2):
-            numbers.append(np.array([0.6, 1.9, 0.3, 2.9, 0.4, 1.1, 0.2, 0.5, 0.1, 0.3]) * generator.uniform(0.8, 1.1, 10))
+            numbers.append(
+                np.array([0.6, 1.9, 0.3, 2.9, 0.4, 1.1, 0.2, 0.5, 0.1, 0.3]) * generator.uniform(0.8, 1.1, 10)
+            )
     return "\n".join([*lines, *(f"{x:15.7e}" for x in np.concatenate(numbers))]) + "\n"
 
 

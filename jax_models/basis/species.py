@@ -28,8 +28,8 @@ def element_masks(species: Int[Array, "*n"], n_elements: int, dtype: Any) -> lis
 
 
 def pair_values(table: Float[Array, "S S"], neighborhood: Neighborhood, dtype: Any) -> Float[Array, "*NK"]:
-    """Of values for each pair of elements (centre, neighbour), that of each neighbour [N, K]; a single number where there
-    is one element. Padding has the value of some pair, whatever its species."""
+    """Of values for each pair of elements (centre, neighbour), that of each neighbour [N, K]; one number where there is
+    one element. Padding has the value of some pair, whatever its species."""
     table = jnp.asarray(table, dtype)
     if table.shape[0] == 1:
         return table[0, 0]

@@ -6,7 +6,7 @@ features; sums with harmonics, squared or multiplied, are the angular ones, whic
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -83,7 +83,7 @@ class NEP(eqx.Module):
         self.radial_cutoff = cutoff if radial_cutoff is None else radial_cutoff
         self.angular_cutoff = cutoff if angular_cutoff is None else angular_cutoff
         self.l_max, self.products = l_max, tuple(products)
-        if not 0 < min(self.radial_cutoff, self.angular_cutoff) <= max(self.radial_cutoff, self.angular_cutoff) <= cutoff:
+        if not (0 < self.radial_cutoff <= cutoff and 0 < self.angular_cutoff <= cutoff):
             raise ConfigError(
                 f"nep: radial_cutoff is {self.radial_cutoff} Å and angular_cutoff {self.angular_cutoff} Å; both must "
                 f"be positive and at most the cutoff of {cutoff} Å"
@@ -129,12 +129,13 @@ class NEP(eqx.Module):
             a = self._density_coefficients(neighborhood, r, direction)
             for degree in range(1, self.l_max + 1):
                 own = a[degree**2 - 1 : (degree + 1) ** 2 - 1]
-                features.append((2 * degree + 1) / (4 * np.pi) * sum(c * c for c in own))
+                features.append((2 * degree + 1) / (4 * np.pi) * jnp.sum(jnp.square(jnp.stack(own)), axis=0))
             features += [_product(product, [None, *a]) for product in self.products]
         return jax.lax.optimization_barrier(jnp.concatenate(features)).T
 
     def _functions(self, which: int, neighborhood: Neighborhood, r: Float[Array, "N K"], n: int) -> list:
         """f_k of each neighbour, for each element: a list over (element, k) of [N, K]."""
+        cutoff: Any
         if self.pair_cutoffs is None:
             cutoff = (self.radial_cutoff, self.angular_cutoff)[which]
         else:
@@ -151,7 +152,8 @@ class NEP(eqx.Module):
     def _density_coefficients(self, neighborhood: Neighborhood, r, direction) -> list[Float[Array, "C N"]]:
         """Sum over neighbours of g_n Y_lm: a list over (l, m) from l = 1."""
         functions = self._functions(1, neighborhood, r, self.angular_weights.shape[-1])
-        harmonics = spherical_harmonics(*direction, self.l_max)[1:]
+        x, y, z = direction
+        harmonics = spherical_harmonics(x, y, z, self.l_max)[1:]
         # Atoms last from here: the elementwise work then runs over contiguous memory.
         density = sum_neighbors(jnp.stack(functions, 1), jnp.stack(harmonics, 1)).transpose(2, 1, 0)
         weights = _by_center(self.angular_weights, r.dtype)

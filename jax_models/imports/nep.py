@@ -97,7 +97,9 @@ class Header:
         self.elements = tuple(symbols)
         unknown = [symbol for symbol in symbols if symbol not in ATOMIC_NUMBERS]
         if unknown or count != str(len(symbols)) or len(set(symbols)) < len(symbols):
-            raise ModelFileError(f"{path}: the first line does not list {count} different elements: {' '.join(symbols)}")
+            raise ModelFileError(
+                f"{path}: the first line does not list {count} different elements: {' '.join(symbols)}"
+            )
         self.zbl = self._keyword("zbl", 2, 3) if zbl else []
         cutoffs = self._keyword("cutoff", 2, 4, 7, 2 * len(symbols) + 2)
         self.radial, self.angular, self.legacy_zbl_factor = self._cutoffs(cutoffs)
@@ -176,13 +178,13 @@ class Header:
 
     def zbl_switch(self) -> tuple[np.ndarray, np.ndarray]:
         """Inner and outer distances of pairs (Å) of a ZBL that was not fitted."""
-        inner, outer, *factor = self.zbl
+        inner, end, *factor = self.zbl
         shape = (len(self.elements),) * 2
         if factor or self.legacy_zbl_factor > 0:
-            outer = np.minimum(self._radii() * (factor[0] if factor else self.legacy_zbl_factor), outer)
+            outer = np.minimum(self._radii() * (factor[0] if factor else self.legacy_zbl_factor), end)
             # GPUMD changed this distance together with the place of the factor in the file.
             return (0.0 if factor else 0.5) * outer, outer
-        return np.full(shape, inner), np.full(shape, outer)
+        return np.full(shape, inner), np.full(shape, end)
 
 
 class Numbers:

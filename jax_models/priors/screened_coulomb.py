@@ -71,8 +71,8 @@ class ScreenedCoulomb(eqx.Module):
             )
         if switch not in SWITCHES or not 1 <= power <= 20:
             raise ConfigError(
-                f"screened_coulomb: switch is {switch!r} of power {power}; it must be one of {', '.join(SWITCHES)}, of a "
-                "power between 1 and 20"
+                f"screened_coulomb: switch is {switch!r} of power {power}; it must be one of {', '.join(SWITCHES)}, of "
+                "a power between 1 and 20"
             )
         z = np.array([ATOMIC_NUMBERS[element] for element in elements], float)
         ones = np.ones((len(z), len(z)))
@@ -125,9 +125,7 @@ class ScreenedCoulomb(eqx.Module):
 
 
 @jax.custom_vjp
-def _where_close(
-    prior: ScreenedCoulomb, vectors: Float[Array, "N K 3"], others: Neighborhood
-) -> Float[Array, " N"]:
+def _where_close(prior: ScreenedCoulomb, vectors: Float[Array, "N K 3"], others: Neighborhood) -> Float[Array, " N"]:
     """The repulsion, computed where any pair is close, which is seldom; ``others`` is the Neighborhood without its
     vectors. The derivative is written out: that of a conditional would keep all intermediate numbers of either branch.
     """

@@ -1,5 +1,5 @@
-"""Writes nep_reference.json: what calorine 4.1 (GPUMD's own CPU code, double precision) says of the files and structures
-of nep_files.py. Run in tests/ where calorine is installed: python data/make_nep_reference.py"""
+"""Writes nep_reference.json: what calorine 4.1 (NEP_CPU, in double) says of the files and structures of nep_files.py.
+Run in tests/ where calorine is installed: python data/make_nep_reference.py"""
 
 import json
 import sys
@@ -17,10 +17,9 @@ for name, case in CASES.items():
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "nep.txt"
         path.write_text(nep_text(**case))
-        for structure, (positions, cell, periodic, symbols) in structures(case["elements"]).items():
-            code = _nepy.NEPY(
-                str(path), len(symbols), cell.T.ravel().tolist(), symbols, positions.T.ravel().tolist(), [1.0] * len(symbols)
-            )
+        for structure, (positions, cell, _, symbols) in structures(case["elements"]).items():
+            box, flat = cell.T.ravel().tolist(), positions.T.ravel().tolist()
+            code = _nepy.NEPY(str(path), len(symbols), box, symbols, flat, [1.0] * len(symbols))
             energies, forces, virials = map(np.array, code.get_potential_forces_and_virials())
             found[f"{name} {structure}"] = {
                 "energies": energies.tolist(),
