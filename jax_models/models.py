@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from jax_models.cluster_expansion.pace import PACE
 from jax_models.committee import Committee, committee_of
 from jax_models.descriptors import DESCRIPTORS, WHOLE_CELL
 from jax_models.errors import ConfigError
@@ -190,6 +191,8 @@ def build(
         members = [build(architecture["of"], elements, cutoff, seed + n) for n in range(architecture["members"])]
         return committee_of(members, len(elements))
     priors = [construct(PRIORS, "prior", prior, elements, cutoff) for prior in architecture.get("priors", [])]
+    if architecture.get("name") == "pace":
+        return construct({"pace": PACE}, "architecture", architecture, elements, cutoff)
     if "name" in architecture:
         settings = {k: v for k, v in architecture.items() if k != "priors"}
         return construct(
