@@ -62,6 +62,10 @@ class Readout(Protocol):
 class Prior(Protocol):
     """Energy of each centre (eV) that is added before anything is learned."""
 
+    def only(self, rows: tuple[int, ...]) -> Prior:
+        """The same for some of the elements, by their places."""
+        ...
+
     def __call__(self, neighborhood: Neighborhood) -> Float[Array, " N"]: ...
 
     def lengthened(self, neighborhood: Neighborhood) -> Neighborhood:

@@ -49,7 +49,7 @@ def evaluate(potential, positions, cell, periodic, symbols) -> dict[str, np.ndar
 
 def evaluate_together(potential, structures) -> list[dict[str, np.ndarray]]:
     """Of a local potential, several structures in one compiled call: rows of different structures know nothing of each
-    other. By the names of a contract's outputs."""
+    other. Of one that passes messages, one structure. By the names of a contract's outputs."""
     neighborhoods = []
     for positions, cell, periodic, symbols in structures:
         species = potential.species_of(symbols)

@@ -1,8 +1,7 @@
 """MACE: spherical-tensor messages of higher body order (Batatia et al., NeurIPS 2022; names as in mace-torch).
 
-The blocks are mace-torch's RealAgnosticResidualInteractionBlock (every layer), EquivariantProductBasisBlock and the
-linear and non-linear readouts, with e3nn's normalisation: weights are of unit size, and divided by the root of their
-fan-in.
+The blocks are mace-torch's RealAgnostic(Density)(Residual)InteractionBlock, EquivariantProductBasisBlock and the linear
+and non-linear readouts, with e3nn's normalisation: weights are of unit size, and divided by the root of their fan-in.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jax_models.basis.angular import spherical_harmonics
+from jax_models.basis.species import pair_values
+from jax_models.elements import COVALENT_RADII
 from jax_models.errors import ConfigError
 from jax_models.interfaces import Prior
 from jax_models.message_passing.convolution import convolve, pairings
@@ -27,8 +28,22 @@ from jax_models.message_passing.network import MessagePassing, check_range
 from jax_models.message_passing.product_basis import ProductBasis, own_weights
 from jax_models.neighborhood import Neighborhood
 
+AGNESI = (1.0805, 0.9183, 4.5791)
+"""a, q, p of mace-torch."""
 SILU_SCALE = 1.6791767923989418
 """e3nn scales an activation so that its second moment under a normal distribution is 1."""
+
+
+RESIDUAL = "RealAgnosticResidualInteractionBlock"
+INTERACTIONS = (
+    RESIDUAL,
+    "RealAgnosticInteractionBlock",
+    "RealAgnosticDensityInteractionBlock",
+    "RealAgnosticDensityResidualInteractionBlock",
+)
+"""A residual block adds the atom's own features, through weights of its element; the others apply such weights to the
+message, and are for the first layer. A density block divides by a sum over neighbours, not by their mean number."""
+TRANSFORMS = ("None", "Agnesi")
 
 
 def scaled_silu(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -54,6 +69,9 @@ class Layer(eqx.Module):
     skip: list[Float[Array, "S C C"]]
     product: ProductBasis
     linear_out: list[Float[Array, "C C"]]
+    density_weights: Float[Array, "In 1"] | None
+    """Of blocks that divide by a density."""
+    residual: bool = eqx.field(static=True)
     l_in: int = eqx.field(static=True)
     l_out: int = eqx.field(static=True)
     max_ell: int = eqx.field(static=True)
@@ -67,9 +85,11 @@ class Layer(eqx.Module):
         max_ell: int,
         correlation: int,
         radial: tuple[int, ...],
+        interaction: str,
         *,
         key: Array,
     ):
+        self.residual = "Residual" in interaction
         self.l_in, self.l_out, self.max_ell = l_in, l_out, max_ell
         keys = iter(jax.random.split(key, 64))
         normal = lambda *shape: jax.random.normal(next(keys), shape)  # noqa: E731
@@ -78,9 +98,11 @@ class Layer(eqx.Module):
         self.radial_mlp = [normal(i, o) for i, o in itertools.pairwise(widths)]
         into = [sum(l3 == ell for _, _, l3 in self.paths) for ell in range(max_ell + 1)]
         self.linear = [normal(n * channels, channels) for n in into]
-        self.skip = [normal(elements, channels, channels) for _ in range(min(l_in, l_out) + 1)]
+        by_element = min(l_in, l_out) if self.residual else max_ell
+        self.skip = [normal(elements, channels, channels) for _ in range(by_element + 1)]
         self.product = ProductBasis(elements, channels, max_ell, l_out, correlation, key=next(keys))
         self.linear_out = [normal(channels, channels) for _ in range(l_out + 1)]
+        self.density_weights = normal(radial[0], 1) if "Density" in interaction else None
 
     @property
     def paths(self) -> list[tuple[int, int, int]]:
@@ -90,7 +112,14 @@ class Layer(eqx.Module):
         return [(l1, l2, l3) for l3, l1, l2 in degrees if abs(l1 - l2) <= l3 <= l1 + l2 and (l1 + l2 + l3) % 2 == 0]
 
     def radial(self, basis: Float[Array, "N K R"]) -> Float[Array, "N K PC"]:
-        """Radial functions of the paths, in the order of `convolve`."""
+        """Radial functions of the paths, in the order of `convolve`; of a density block, what a neighbour adds to the
+        density comes last."""
+        if self.density_weights is not None:
+            neighbors = jnp.tanh(linear(basis, self.density_weights) ** 2)
+            return jnp.concatenate([self._path_functions(basis), neighbors], axis=-1)
+        return self._path_functions(basis)
+
+    def _path_functions(self, basis: Float[Array, "N K R"]) -> Float[Array, "N K PC"]:
         for weights in self.radial_mlp[:-1]:
             basis = scaled_silu(linear(basis, weights))
         paired = [(l1, l2, l3) for l1, l2, results in pairings(self.l_in, self.max_ell) for l3 in results]
@@ -107,16 +136,22 @@ class Layer(eqx.Module):
     def __call__(
         self, density: Float[Array, "N Y C"], species: Int[Array, " N"], own: Float[Array, "N M C"]
     ) -> Float[Array, "N M2 C"]:
+        if not self.residual:
+            return linear_by_degree(self.product(self._by_element(density, species), species), self.linear_out)
         features = linear_by_degree(self.product(density, species), self.linear_out)
-        scale = 1.0 / np.sqrt(own.shape[-1] * self.skip[0].shape[0])
-        skipped = [
-            jnp.einsum("nmc,ncd->nmd", own[:, ell**2 : (ell + 1) ** 2], own_weights(w * scale, species))
+        unskipped = features.shape[1] - len(self.skip) ** 2
+        return features + jnp.pad(self._by_element(own, species), ((0, 0), (0, unskipped), (0, 0)))
+
+    def _by_element(self, x: Float[Array, "N M C"], species: Int[Array, " N"]) -> Float[Array, "N M2 C"]:
+        """A linear layer for each l and each element, of the degrees that ``skip`` has."""
+        scale = 1.0 / np.sqrt(x.shape[-1] * self.skip[0].shape[0])
+        mixed = [
+            jnp.einsum("nmc,ncd->nmd", x[:, ell**2 : (ell + 1) ** 2], own_weights(w * scale, species))
             if w.shape[0] > 1
-            else own[:, ell**2 : (ell + 1) ** 2] @ (w[0] * scale)
+            else x[:, ell**2 : (ell + 1) ** 2] @ (w[0] * scale)
             for ell, w in enumerate(self.skip)
         ]
-        unskipped = features.shape[1] - len(self.skip) ** 2
-        return features + jnp.pad(jnp.concatenate(skipped, axis=1), ((0, 0), (0, unskipped), (0, 0)))
+        return jnp.concatenate(mixed, axis=1)
 
 
 class MACE(MessagePassing):
@@ -133,6 +168,8 @@ class MACE(MessagePassing):
         num_cutoff_basis: power p of the polynomial cutoff.
         radial_MLP: hidden layers of the radial network.
         MLP_irreps: hidden layer of the last readout, "16x0e".
+        interaction_first, interaction: from `INTERACTIONS`, of the first layer and of the others.
+        distance_transform: "Agnesi" puts a smooth function of r and the two covalent radii into the radial basis.
         priors: physics added to the network.
         key: seeds the weights.
 
@@ -144,6 +181,10 @@ class MACE(MessagePassing):
     layers: list[Layer]
     readouts: list[Float[Array, "C Out"]]
     last_readout: Float[Array, " Out"]
+    agnesi: Float[Array, " 3"] | None
+    """a, q, p of the transform."""
+    bond_lengths: Float[Array, "S S"] | None
+    """Å; half the sum of two covalent radii, of the transform."""
     num_radial_basis: int = eqx.field(static=True)
     num_cutoff_basis: int = eqx.field(static=True)
 
@@ -156,6 +197,9 @@ class MACE(MessagePassing):
         "num_cutoff_basis": 5,
         "radial_MLP": (64, 64, 64),
         "MLP_irreps": "16x0e",
+        "interaction_first": RESIDUAL,
+        "interaction": RESIDUAL,
+        "distance_transform": "None",
     }
 
     def __init__(
@@ -171,6 +215,9 @@ class MACE(MessagePassing):
         num_cutoff_basis: int = 5,
         radial_MLP: tuple[int, ...] = (64, 64, 64),
         MLP_irreps: str = "16x0e",
+        interaction_first: str = RESIDUAL,
+        interaction: str = RESIDUAL,
+        distance_transform: str = "None",
         priors: Sequence[Prior] = (),
         key: Array,
     ):
@@ -189,6 +236,13 @@ class MACE(MessagePassing):
                 f"mace: hidden_irreps {hidden_irreps!r} must not go beyond l = max_ell = {max_ell}, nor "
                 "MLP_irreps beyond 0e"
             )
+        if interaction_first not in INTERACTIONS or interaction not in [i for i in INTERACTIONS if "Residual" in i]:
+            raise ConfigError(
+                f"mace: interaction_first {interaction_first!r} and interaction {interaction!r} must be from "
+                f"{', '.join(INTERACTIONS)}; residual beyond the first layer"
+            )
+        if distance_transform not in TRANSFORMS:
+            raise ConfigError(f"mace: distance_transform {distance_transform!r} must be {' or '.join(TRANSFORMS)}")
         if not radial_MLP or min(radial_MLP) < 1:
             raise ConfigError(f"mace: radial_MLP is {list(radial_MLP)}; it must list one or more positive layer widths")
         keys = jax.random.split(key, num_interactions + 3)
@@ -203,6 +257,7 @@ class MACE(MessagePassing):
                 max_ell,
                 correlation,
                 (num_radial_basis, *radial_MLP),
+                interaction if t else interaction_first,
                 key=keys[t + 3],
             )
             for t in range(num_interactions)
@@ -215,7 +270,10 @@ class MACE(MessagePassing):
         self.last_readout = jax.random.normal(keys[2], (readout_width, 1))
         self.cutoff, self.num_radial_basis, self.num_cutoff_basis = cutoff, num_radial_basis, num_cutoff_basis
         self.energy_scale, self.neighbors_per_atom, self.priors = jnp.ones(()), jnp.asarray(20.0), list(priors)
-        self.radial_tables = None
+        self.radial_tables, self.agnesi, self.bond_lengths = None, None, None
+        if distance_transform == "Agnesi":
+            radii = [COVALENT_RADII[element] for element in elements]
+            self.agnesi, self.bond_lengths = jnp.asarray(AGNESI), 0.5 * jnp.asarray(np.add.outer(radii, radii))
 
     @property
     def n_layers(self) -> int:
@@ -233,14 +291,31 @@ class MACE(MessagePassing):
         per_element = lambda m: jax.tree.leaves([layer.product.weights for layer in m.layers])  # noqa: E731
         scaled = lambda m: [m.node_embedding, *jax.tree.leaves([layer.skip for layer in m.layers])]  # noqa: E731
         model = eqx.tree_at(per_element, self, [w[chosen] for w in per_element(self)])
-        return eqx.tree_at(scaled, model, [w[chosen] * scale for w in scaled(self)])
+        model = eqx.tree_at(scaled, model, [w[chosen] * scale for w in scaled(self)])
+        if self.bond_lengths is not None:
+            model = eqx.tree_at(lambda m: m.bond_lengths, model, self.bond_lengths[np.ix_(chosen, chosen)])
+        return eqx.tree_at(lambda m: m.priors, model, [prior.only(rows) for prior in self.priors])
 
     def features(self, own: Float[Array, "N M C"]) -> Float[Array, "N C"]:
         return own[:, 0]
 
     def radial_functions(self, t: int, r: Float[Array, "*n"]) -> Float[Array, "*n PC"]:
+        return self._radial_functions(t, r, r)
+
+    def _radial_functions(self, t: int, r: Float[Array, "*n"], x: Float[Array, "*n"]) -> Float[Array, "*n PC"]:
+        """Of distances r, and what the radial basis sees of them."""
         fcut = np.sqrt(2.0 / self.cutoff) * envelope(r, self.cutoff, "polynomial", self.num_cutoff_basis)
-        return self.layers[t].radial(bessel(r, self.num_radial_basis, self.cutoff) * fcut[..., None])
+        return self.layers[t].radial(bessel(x, self.num_radial_basis, self.cutoff) * fcut[..., None])
+
+    def _transformed(self, neighborhood: Neighborhood, r: Float[Array, "N K"]) -> Float[Array, "N K"]:
+        """Distances by bond lengths, between 1 and 0 (Witt et al., J. Chem. Phys. 159, 164101, 2023)."""
+        a, q, p = jax.lax.stop_gradient(self.agnesi)
+        s = r / pair_values(jax.lax.stop_gradient(self.bond_lengths), neighborhood, r.dtype)
+        return 1.0 / (1.0 + a * s**q / (1.0 + s ** (q - p)))
+
+    def tabulated(self) -> MessagePassing:
+        """As `MessagePassing.tabulated`; functions that differ for each pair of elements stay as they are."""
+        return self if self.agnesi is not None else super().tabulated()
 
     def first_layer(self, neighborhood: Neighborhood):
         table = (self.node_embedding * (1.0 / np.sqrt(self.node_embedding.shape[0])))[:, None]
@@ -260,10 +335,17 @@ class MACE(MessagePassing):
             np.sqrt(2 * ell + 1) * jnp.stack(values[ell**2 : (ell + 1) ** 2], axis=1)
             for ell in range(layer.max_ell + 1)
         ]
-        density = layer.density(
-            self.radial(t, r, neighborhood.mask), harmonics, received.reshape(*r.shape, -1, channels)
-        )
-        own = layer(density / jax.lax.stop_gradient(self.neighbors_per_atom), neighborhood.species, own)
+        if self.agnesi is None:
+            radial = self.radial(t, r, neighborhood.mask)
+        else:
+            radial = self._radial_functions(t, r, self._transformed(neighborhood, r))
+            radial = jnp.where(neighborhood.mask[..., None], radial, 0.0)
+        neighbors = jax.lax.stop_gradient(self.neighbors_per_atom)
+        if layer.density_weights is not None:
+            neighbors = 1.0 + jnp.sum(radial[..., -1], axis=1)[:, None, None]
+            radial = radial[..., :-1]
+        density = layer.density(radial, harmonics, received.reshape(*r.shape, -1, channels))
+        own = layer(density / neighbors, neighborhood.species, own)
         output = linear(own[:, 0], self.readouts[t])
         if t == self.n_layers - 1:
             output = linear(scaled_silu(output), self.last_readout)

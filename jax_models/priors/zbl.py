@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jax_models.basis.directions import distances_and_directions
-from jax_models.elements import ATOMIC_NUMBERS, covalent_distance
+from jax_models.elements import ATOMIC_NUMBERS, SYMBOLS, covalent_distance
 from jax_models.errors import ConfigError
 from jax_models.interfaces import Prior
 from jax_models.neighborhood import Neighborhood
@@ -81,6 +81,15 @@ class ZBL(eqx.Module):
         )
         self.inner = None if inner is None else inner_table
         self.outer = outer_table
+
+    def only(self, rows: tuple[int, ...]) -> ZBL:
+        """The same repulsion for some of its elements, by their places."""
+        symbols = {row: SYMBOLS[self.charges[row] - 1] for row in rows}
+        outer, inner = (
+            {pair_name(symbols[i], symbols[j]): table[i][j] for i in rows for j in rows} if table else None
+            for table in (self.outer, self.inner)
+        )
+        return ZBL(list(symbols.values()), outer=outer or {}, inner=inner)
 
     def __call__(self, neighborhood: Neighborhood) -> Float[Array, " N"]:
         return self.split(neighborhood)[1]
