@@ -56,6 +56,25 @@ def bessel(r: Float[Array, "*n"], n_rbf: int, cutoff: float) -> Float[Array, "*n
     return jnp.stack(values, axis=-1)
 
 
+def smooth_bessel(r: Float[Array, "*n"], n_rbf: int, cutoff: float) -> Float[Array, "*n R"]:
+    """Orthonormal combinations of Bessel functions that end at the cutoff with no slope (Kocer, Mason, Erturk, J. Chem.
+    Phys. 150, 154102, eqs. 6 to 9)."""
+    return bessel(r, n_rbf + 1, cutoff) @ jnp.asarray(_smooth_combinations(n_rbf, cutoff), r.dtype)
+
+
+def _smooth_combinations(n_rbf: int, cutoff: float) -> Float[np.ndarray, "R+1 R"]:
+    """What `smooth_bessel` makes of the functions of `bessel`."""
+    combinations = np.zeros((n_rbf + 1, n_rbf))
+    d = 1.0
+    for n in range(n_rbf):
+        f = np.zeros(n_rbf + 1)
+        f[n : n + 2] = (-1.0) ** n * np.sqrt(2.0 / cutoff / ((n + 1) ** 2 + (n + 2) ** 2)) * np.array([n + 2, n + 1])
+        e = n**2 * (n + 2) ** 2 / (4.0 * (n + 1) ** 4 + 1.0)
+        previous, d = d, 1.0 - e / d
+        combinations[:, n] = (f + np.sqrt(e / previous) * combinations[:, n - 1]) / np.sqrt(d)
+    return combinations
+
+
 def check_cutoff_fn(architecture: str, cutoff_fn: str) -> None:
     """Raises:
     ConfigError: ``cutoff_fn`` is not one of `CUTOFFS`.
