@@ -19,6 +19,7 @@ ARCHITECTURES = {
     },
     "schnet": {"name": "schnet", "n_atom_basis": 12, "n_interactions": 2, "n_rbf": 10},
     "painn": {"name": "painn", "n_atom_basis": 10, "n_interactions": 2, "n_rbf": 6, "priors": [{"name": "zbl"}]},
+    "tensornet": {"name": "tensornet", "units": 6, "nblocks": 1, "n_rbf": 5},
 }
 
 

@@ -152,6 +152,7 @@ def test_file_keeps_the_network(name, tmp_path):
         ({"name": "schnet", "n_interactions": 0}, "n_interactions is 0; it must be between 1 and"),
         ({"name": "painn", "n_rbf": 0}, "n_rbf is 0"),
         ({"name": "painn", "cutoff_fn": "step"}, "cutoff_fn is 'step'; it must be polynomial or cosine"),
+        ({"name": "tensornet", "nblocks": -1}, "nblocks is -1; it must be between 0 and 12"),
         ({"name": "schnet", "width": 3}, "has no setting width; it has"),
         (
             {"name": "nequip", "hidden_irreps": "8x0e + 4x2e"},

@@ -64,7 +64,7 @@ def potential(request):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["schnet", "mace"])
+@pytest.mark.parametrize("kind", ["schnet", "mace", "tensornet"])
 def test_other_networks_learn_their_errors_too(kind):
     found = knowing(bare(kind))
     assert found.provenance["uncertainty"]["coverage"] >= 0.9

@@ -20,7 +20,7 @@ from jax_models.imports.importer import Importer, is_torch
 from jax_models.imports.torch_file import read_torch
 from jax_models.message_passing.network import Dense
 from jax_models.message_passing.tensornet import Embedding, Interaction, LayerNorm, Readout
-from jax_models.models import build
+from jax_models.models import build, completed
 from jax_models.potential import Potential
 
 CITATION = (
@@ -73,6 +73,7 @@ def potential_from_tensornet(path: Path) -> Potential:
         "n_rbf": arguments["max_n"],
         "cutoff_fn": "cosine",
     }
+    architecture = completed(architecture)
     try:
         cutoff = float(arguments["cutoff"])
         model: Any = build(architecture, elements, cutoff)
