@@ -22,11 +22,8 @@ FLAT_TO_SECOND_ORDER = {
     "schnet": {"name": "schnet"},
     "painn": {"name": "painn"},
     "mace": {"name": "mace", "hidden_irreps": "4x0e", "max_ell": 2, "correlation": 2, "radial_MLP": [8, 8]},
-<<<<<<< HEAD
     "nequip": {"name": "nequip", "hidden_irreps": "4x0e + 2x1o", "l_max": 1, "num_layers": 2, "radial_mlp": [8]},
-=======
     "tensornet": {"name": "tensornet", "units": 8},
->>>>>>> fce9f98 (Tests of TensorNet: matrices, matgl's numbers for nine structures and 89 elements, refusals)
     "zbl": {"descriptor": {"name": "ace"}, "priors": [{"name": "zbl", "outer": CUTOFF}]},
 }
 FLAT_TO_FIRST_ORDER = {

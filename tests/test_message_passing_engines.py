@@ -10,16 +10,13 @@ from message_passing_potentials import ARCHITECTURES, message_passing_potential
 
 from jaxff import JaxffCalculator
 
-<<<<<<< HEAD
-LAYERS = {"schnet": "n_interactions", "painn": "n_interactions", "mace": "num_interactions", "nequip": "num_layers"}
-=======
 LAYERS = {
     "schnet": lambda n: {"n_interactions": n},
     "painn": lambda n: {"n_interactions": n},
     "mace": lambda n: {"num_interactions": n},
+    "nequip": lambda n: {"num_layers": n},
     "tensornet": lambda n: {"nblocks": n - 1},  # the embedding is a layer too
 }
->>>>>>> fce9f98 (Tests of TensorNet: matrices, matgl's numbers for nine structures and 89 elements, refusals)
 
 
 def silica(n: int = 2, seed: int = 0) -> Atoms:

@@ -20,11 +20,7 @@ CUTOFF = 3.6
 
 
 def potential_of(name: str):
-<<<<<<< HEAD
-    if name in ("schnet", "painn", "mace", "nequip"):
-=======
-    if name in ("schnet", "painn", "mace", "tensornet"):
->>>>>>> fce9f98 (Tests of TensorNet: matrices, matgl's numbers for nine structures and 89 elements, refusals)
+    if name in ("schnet", "painn", "mace", "nequip", "tensornet"):
         return message_passing_potential(name)
     points = {"reference_points": "bonds"} if name.endswith("bonds") else {}
     return make_potential(("Si", "O"), CUTOFF, architecture={"descriptor": {"name": name.split()[0]}, **points})
@@ -33,23 +29,8 @@ def potential_of(name: str):
 @pytest.mark.parametrize(
     "name",
     [
-<<<<<<< HEAD
         *("ace", "ace bonds", "acsf", "chebyshev", "gmp", "mbtr", "power_spectrum", "soap"),
-        *("schnet", "painn", "mace", "nequip"),
-=======
-        "ace",
-        "ace bonds",
-        "acsf",
-        "chebyshev",
-        "gmp",
-        "mbtr",
-        "power_spectrum",
-        "soap",
-        "schnet",
-        "painn",
-        "mace",
-        "tensornet",
->>>>>>> fce9f98 (Tests of TensorNet: matrices, matgl's numbers for nine structures and 89 elements, refusals)
+        *("schnet", "painn", "mace", "nequip", "tensornet"),
     ],
 )
 def test_padding_may_hold_anything(name):

@@ -26,11 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CUTOFF = 4.2
 SETTINGS = Settings(epochs=12, batch_structures=2, validation_fraction=0.0)
 LOCAL = ["ace", "acsf", "chebyshev", "soap", "gmp", "mbtr", "power_spectrum"]
-<<<<<<< HEAD
-LAYERED = ["schnet", "painn", "mace", "nequip"]
-=======
-LAYERED = ["schnet", "painn", "mace", "tensornet"]
->>>>>>> fce9f98 (Tests of TensorNet: matrices, matgl's numbers for nine structures and 89 elements, refusals)
+LAYERED = ["schnet", "painn", "mace", "nequip", "tensornet"]
 ARCHITECTURES = (
     {name: {"descriptor": {"name": name}} for name in LOCAL}
     | {name: {"name": name} for name in LAYERED}

@@ -11,7 +11,14 @@ from jax_models.imports import mace, nep, nequix, pace, sevennet, tensornet
 from jax_models.imports.importer import HEAD, Importer
 from jax_models.potential import Potential
 
-IMPORTERS: tuple[Importer, ...] = (mace.IMPORTER, nep.IMPORTER, nequix.IMPORTER, pace.IMPORTER, sevennet.IMPORTER, tensornet.IMPORTER,)
+IMPORTERS: tuple[Importer, ...] = (
+    mace.IMPORTER,
+    nep.IMPORTER,
+    nequix.IMPORTER,
+    pace.IMPORTER,
+    sevennet.IMPORTER,
+    tensornet.IMPORTER,
+)
 
 
 def potential_from_file(path: str | os.PathLike, **options: Any) -> Potential:

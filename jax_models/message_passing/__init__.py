@@ -9,8 +9,10 @@ from jax_models.message_passing.painn import PaiNN
 from jax_models.message_passing.schnet import SchNet
 from jax_models.message_passing.tensornet import TensorNet
 
-<<<<<<< HEAD
-MESSAGE_PASSING: dict[str, Any] = {"mace": MACE, "nequip": NequIP, "painn": PaiNN, "schnet": SchNet}
-=======
-MESSAGE_PASSING: dict[str, Any] = {"mace": MACE, "painn": PaiNN, "schnet": SchNet, "tensornet": TensorNet}
->>>>>>> d8361a2 (TensorNet as an architecture of message_passing, and its import from matgl)
+MESSAGE_PASSING: dict[str, Any] = {
+    "mace": MACE,
+    "nequip": NequIP,
+    "painn": PaiNN,
+    "schnet": SchNet,
+    "tensornet": TensorNet,
+}

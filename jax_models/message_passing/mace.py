@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -309,8 +309,9 @@ class MACE(MessagePassing):
 
     def _transformed(self, neighborhood: Neighborhood, r: Float[Array, "N K"]) -> Float[Array, "N K"]:
         """Distances by bond lengths, between 1 and 0 (Witt et al., J. Chem. Phys. 159, 164101, 2023)."""
-        a, q, p = jax.lax.stop_gradient(self.agnesi)
-        s = r / pair_values(jax.lax.stop_gradient(self.bond_lengths), neighborhood, r.dtype)
+        transform: Any = jax.lax.stop_gradient((self.agnesi, self.bond_lengths))
+        (a, q, p), lengths = transform
+        s = r / pair_values(lengths, neighborhood, r.dtype)
         return 1.0 / (1.0 + a * s**q / (1.0 + s ** (q - p)))
 
     def tabulated(self) -> MessagePassing:

@@ -83,10 +83,11 @@ class Embedding(eqx.Module):
         by_element = (element[..., None] * radial[:, :, None]).reshape(*radial.shape[:2], -1)
         density = jnp.einsum("nkx,nkm->nxm", by_element, of_direction(unit))
         density = density.reshape(density.shape[0], n_elements, -1, 9)
-        own, others = self.elements @ self.pair.weights[:n] + self.pair.bias, self.elements @ self.pair.weights[n:]
+        biases: Any = self.pair.bias, self.distance.bias
+        own, others = self.elements @ self.pair.weights[:n] + biases[0], self.elements @ self.pair.weights[n:]
         of_pairs = jnp.einsum("nsqm,sc->nqmc", density, others)
         of_pairs = of_pairs + jnp.sum(density, axis=1)[..., None] * own[neighborhood.species][:, None, None]
-        radial_weights = jnp.concatenate([self.distance.weights, self.distance.bias[None]]).reshape(-1, 3, n)
+        radial_weights = jnp.concatenate([self.distance.weights, biases[1][None]]).reshape(-1, 3, n)
         x = jnp.sum(of_pairs * jnp.repeat(radial_weights, np.array(PARTS), axis=1, total_repeat_length=9), axis=1)
         gates = chain(self.gates, self.norm(jnp.sum(norms(x), axis=1)))
         return scale(gates.reshape(-1, 3, n), mix(x, self.mixing))
