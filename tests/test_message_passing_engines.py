@@ -37,8 +37,14 @@ def compare(calculator: JaxffCalculator, atoms: Atoms, tolerance: float) -> None
         assert np.abs(stress - expected["virial"]).max() < 100 * tolerance
 
 
-@pytest.mark.parametrize("name", list(ARCHITECTURES))
-@pytest.mark.parametrize("layers", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        pytest.param(name, layers, marks=pytest.mark.slow if name == "nequip" and layers > 2 else ())
+        for name in ARCHITECTURES
+        for layers in (1, 2, 3, 4)
+    ],
+)
 def test_calculator_equals_plain_evaluation(name, layers):
     potential = message_passing_potential(name, **LAYERS[name](layers))
     assert potential.contract.layers == layers

@@ -25,7 +25,7 @@ POTENTIALS = {
     "schnet1": ("schnet", {"n_interactions": 1}),
     "schnet4": ("schnet", {"n_interactions": 4}),
     "painn3": ("painn", {"n_interactions": 3}),
-    "nequip3": ("nequip", {"num_layers": 3, "hidden_irreps": "3x0e + 2x1o", "l_max": 1}),
+    "nequip2": ("nequip", {"num_layers": 2, "hidden_irreps": "3x0e + 2x1o", "l_max": 1}),
     "mace2": ("mace", {"num_interactions": 2, "hidden_irreps": "3x0e + 3x1o", "max_ell": 1, "correlation": 2}),
     "tensornet2": ("tensornet", {"nblocks": 1, "units": 4}),
 }

@@ -143,7 +143,7 @@ class BlockSize:
             # A block left from a much smaller system would cost a call for every few centres.
             if little_waste and kept <= 2 * n_blocks:
                 return self._size
-        self._size = bucket(math.ceil(n_centers / n_blocks), 16)
+        self._size = bucket(math.ceil(n_centers / n_blocks), min(largest, 16))
         return self._size
 
 
