@@ -3,8 +3,8 @@
     python benchmarks/universal_speed.py --reference-python /path/to/venv/bin/python --nequix nequix-oam-1-pft.nqx \
         --sevennet checkpoint_sevennet_0.pth
 
-The reference's Python has nequix (evaluated in JAX, without kernels) and sevenn (PyTorch, without accelerators). Silicon is
-rattled, and moves a little before each step; the first steps, which compile, do not count. Single precision.
+The reference's Python has nequix (evaluated in JAX, without kernels) and sevenn (PyTorch, without accelerators).
+Silicon is rattled, and moves a little before each step; the first steps, which compile, do not count. Single precision.
 """
 
 from __future__ import annotations

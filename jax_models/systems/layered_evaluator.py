@@ -82,12 +82,12 @@ class LayeredEvaluator(Evaluator):
 
     @functools.cached_property
     def _wide(self) -> bool:
-        functions = getattr(self.potential.model, "radial_functions", None)
-        if functions is None:
+        model: Any = self.potential.model
+        if not hasattr(model, "radial_functions"):
             return False
         r = jax.ShapeDtypeStruct((1,), np.float32)
-        layers = range(self.potential.model.n_layers)
-        return any(jax.eval_shape(functools.partial(functions, t), r).shape[-1] >= WIDE for t in layers)
+        functions = [functools.partial(model.radial_functions, t) for t in range(model.n_layers)]
+        return any(jax.eval_shape(function, r).shape[-1] >= WIDE for function in functions)
 
     # Made when first used: of a potential that knows many elements, engines run a part only.
     @functools.cached_property
