@@ -102,3 +102,34 @@ def test_irreps():
     for text in ("8x0o", "8x0e+8x1o+8x2o", "0x0e", "8", "8x0e+8x0e"):
         with pytest.raises(ConfigError, match="hidden_irreps"):
             parse_irreps(text)
+
+
+def test_a_table_follows_xplor_across_its_kink():
+    model = message_passing_potential("nequip", cutoff_fn="xplor", xplor_start=3.0).model
+    r = np.concatenate([np.linspace(0.5, 3.65, 200), 3.0 + np.linspace(-0.02, 0.02, 41)])[None]
+    mask = np.ones(r.shape, bool)
+
+    with jax.enable_x64(True):
+        double = jax.tree.map(lambda leaf: np.asarray(leaf, float) if hasattr(leaf, "shape") else leaf, model)
+        values, expected = jax.jvp(lambda x: double.radial(0, x, mask), (r,), (np.ones_like(r),))
+        values, expected = np.asarray(values), np.asarray(expected)[..., 0]
+    single = r.astype(np.float32)
+    table = model.tabulated()
+    size = np.abs(values).max()
+    assert np.abs(table.radial(0, single, mask) - values).max() < 2e-6 * size
+    found = jax.grad(lambda x: table.radial(0, x, mask)[..., 0].sum())(single)
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.slow
+def test_it_learns_in_a_few_epochs():
+    from training_data import emt_structures
+
+    from jax_models.training.gradient.trainer import train
+    from jax_models.training.settings import Settings
+
+    architecture = {"name": "nequip", "hidden_irreps": "8x0e + 4x1o", "l_max": 1, "num_layers": 2, "radial_mlp": [8]}
+    settings = Settings(epochs=8, batch_structures=2, validation_fraction=0.0)
+    history = train(emt_structures(8), architecture | {"embedding_channels": 8}, 4.2, settings).history
+    losses = [record["loss"] for record in history]
+    assert losses[-1] < 0.5 * losses[0]

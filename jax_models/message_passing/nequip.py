@@ -269,6 +269,10 @@ class NequIP(MessagePassing):
     def features(self, own: Features) -> Float[Array, "N C"]:
         return own[0][:, 0]
 
+    @property
+    def radial_kink(self) -> float:
+        return self.xplor_start if self.cutoff_fn == "xplor" else 0.0
+
     def radial_functions(self, t: int, r: Float[Array, "*n"]) -> Float[Array, "*n PC"]:
         if self.cutoff_fn == "xplor":
             fcut = xplor(r, self.cutoff, self.xplor_start)

@@ -49,6 +49,11 @@ class MessagePassing(eqx.Module):
     def n_layers(self) -> int:
         raise NotImplementedError
 
+    @property
+    def radial_kink(self) -> float:
+        """Å, where second derivatives of the radial functions jump; 0 where they do not, as in most networks."""
+        return 0.0
+
     def radial_functions(self, t: int, r: Float[Array, "*n"]) -> Float[Array, "*n C"]:
         """What layer ``t`` makes of a distance alone (Å); zero, with its derivative, at the cutoff."""
         raise NotImplementedError
@@ -65,7 +70,8 @@ class MessagePassing(eqx.Module):
             double = jax.tree.map(
                 lambda leaf: jnp.asarray(leaf, jnp.float64) if eqx.is_inexact_array(leaf) else leaf, self
             )
-        tables = [tabulate(functools.partial(double.radial_functions, t), self.cutoff) for t in range(self.n_layers)]
+        functions = [functools.partial(double.radial_functions, t) for t in range(self.n_layers)]
+        tables = [tabulate(function, self.cutoff, self.radial_kink) for function in functions]
         return eqx.tree_at(lambda m: m.radial_tables, self, tables, is_leaf=lambda leaf: leaf is None)
 
     def first_layer(self, neighborhood: Neighborhood) -> tuple[Own, Float[Array, " N"]]:
