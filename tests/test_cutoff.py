@@ -23,7 +23,6 @@ FLAT_TO_SECOND_ORDER = {
     "painn": {"name": "painn"},
     "mace": {"name": "mace", "hidden_irreps": "4x0e", "max_ell": 2, "correlation": 2, "radial_MLP": [8, 8]},
     "nequip": {"name": "nequip", "hidden_irreps": "4x0e + 2x1o", "l_max": 1, "num_layers": 2, "radial_mlp": [8]},
-    "tensornet": {"name": "tensornet", "units": 8},
     "zbl": {"descriptor": {"name": "ace"}, "priors": [{"name": "zbl", "outer": CUTOFF}]},
 }
 FLAT_TO_FIRST_ORDER = {
@@ -35,7 +34,6 @@ FLAT_TO_FIRST_ORDER = {
     },
     "schnet with cosine": {"name": "schnet", "cutoff_fn": "cosine"},
     "painn with cosine": {"name": "painn", "cutoff_fn": "cosine"},
-    "tensornet with cosine": {"name": "tensornet", "units": 8, "cutoff_fn": "cosine"},
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
+from message_passing_potentials import message_passing_potential
 
 from jax_models.message_passing import cartesian
 from jax_models.message_passing.edges import smooth_bessel
@@ -23,7 +24,7 @@ def numbers():
 
 def matrices(x):
     """[N, C, 3, 3]"""
-    return np.moveaxis(np.array(cartesian.to_matrix(x)), (0, 1), (2, 3))
+    return np.moveaxis(np.array(cartesian.to_matrix(x)), 3, 1)
 
 
 def test_numbers_and_matrices_are_the_same_thing(numbers):
@@ -85,3 +86,16 @@ def test_smooth_bessel_functions_are_orthonormal_and_end_flat():
     np.testing.assert_allclose(overlap, np.eye(6), atol=1e-12)
     value, slope = jax.jvp(lambda r: smooth_bessel(r, 6, cutoff), (np.array([cutoff]),), (np.ones(1),))
     assert np.abs(value).max() < 1e-12 and np.abs(slope).max() < 1e-12
+
+
+@pytest.mark.parametrize(("cutoff_fn", "flat"), [("polynomial", True), ("cosine", False)])
+def test_filters_end_flat_at_the_cutoff(cutoff_fn, flat):
+    """To second order with the default; what was published has a jump in the second derivative."""
+    network = message_passing_potential("tensornet", cutoff=4.0, cutoff_fn=cutoff_fn).model_in(np.float64)
+    for t in range(network.n_layers):
+        value = lambda r, t=t: network.radial_functions(t, r)  # noqa: E731
+        slope = jax.jacfwd(value)
+        found = [np.abs(f(np.float64(4.0 * (1 - 1e-7)))).max() for f in (value, slope, jax.jacfwd(slope))]
+        inside = [np.abs(f(np.float64(3.0))).max() for f in (value, slope, jax.jacfwd(slope))]
+        assert found[0] < 1e-10 * inside[0] and found[1] < 1e-5 * inside[1]
+        assert (found[2] < 1e-4 * inside[2]) == flat

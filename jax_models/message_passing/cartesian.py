@@ -1,32 +1,44 @@
 """3x3 matrices by their parts: a multiple of the identity, an antisymmetric and a symmetric traceless matrix.
 
-The nine numbers of a matrix are s; a_x, a_y, a_z; S_xx, S_yy, S_xy, S_xz, S_yz, on the axis before the channels. The
-matrix is s 1 + [a]x + S with [a]x b = a x b and S_zz = -S_xx - S_yy. A rotation mixes numbers of one part only.
+A matrix is nine numbers, 1 + 3 + 5, on the axis before the channels: its coefficients in matrices that are orthonormal
+(the sum of the products of their elements is 0 or 1). A rotation mixes numbers of one part only.
 """
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 PARTS = (1, 3, 5)
 _SLICES = (slice(0, 1), slice(1, 4), slice(4, 9))
 
 
+def _basis() -> Float[np.ndarray, "9 3 3"]:
+    skew = [np.cross(np.eye(3), axis) for axis in np.eye(3)]
+    pairs = [np.outer(*np.eye(3)[list(pair)]) for pair in ((0, 1), (0, 2), (1, 2))]
+    basis = [np.eye(3), *skew, np.diag([1, -1, 0]), np.diag([-1, -1, 2]), *(pair + pair.T for pair in pairs)]
+    return np.array([matrix / np.linalg.norm(matrix) for matrix in basis])
+
+
+BASIS = _basis()
+
+
 def of_direction(unit: Float[Array, "*n 3"]) -> Float[Array, "*n 9"]:
-    """1, [u]x and u u^T - 1/3 of a unit vector u, each a part."""
+    """1, the antisymmetric matrix of a unit vector u and u u^T - 1/3, each a part."""
     x, y, z = unit[..., 0], unit[..., 1], unit[..., 2]
-    symmetric = (x * x - 1.0 / 3.0, y * y - 1.0 / 3.0, x * y, x * z, y * z)
-    return jnp.stack((jnp.ones_like(x), x, y, z, *symmetric), axis=-1)
+    symmetric = (
+        np.sqrt(1 / 2) * (x * x - y * y),
+        np.sqrt(1 / 6) * (2.0 * z * z - x * x - y * y),
+        *(np.sqrt(2.0) * pair for pair in (x * y, x * z, y * z)),
+    )
+    return jnp.stack((jnp.full_like(x, np.sqrt(3.0)), *(np.sqrt(2.0) * u for u in (x, y, z)), *symmetric), axis=-1)
 
 
 def norms(x: Float[Array, "N 9 C"]) -> Float[Array, "N 3 C"]:
     """Sum of the squares of the matrix elements of each part."""
-    squares = x * x
-    trace = x[:, 4] + x[:, 5]
-    symmetric = squares[:, 4] + squares[:, 5] + trace * trace + 2.0 * (squares[:, 6] + squares[:, 7] + squares[:, 8])
-    return jnp.stack([3.0 * squares[:, 0], 2.0 * (squares[:, 1] + squares[:, 2] + squares[:, 3]), symmetric], axis=1)
+    return jnp.stack([jnp.sum(x[:, part] ** 2, axis=1) for part in _SLICES], axis=1)
 
 
 def mix(x: Float[Array, "N 9 C"], weights: list[Float[Array, "C Out"]]) -> Float[Array, "N 9 Out"]:
@@ -39,51 +51,46 @@ def scale(factors: Float[Array, "N 3 C"], x: Float[Array, "N 9 C"]) -> Float[Arr
     return jnp.concatenate([x[:, part] * factors[:, p : p + 1] for p, part in enumerate(_SLICES)], axis=1)
 
 
-Matrix = list[list[Float[Array, "N C"]]]
-"""Rows of elements."""
+def to_matrix(x: Float[Array, "N 9 C"]) -> Float[Array, "N 3 3 C"]:
+    """The nine elements."""
+    return _changed(BASIS.reshape(9, 9).T, x).reshape(x.shape[0], 3, 3, -1)
+
+
+def from_matrix(matrix: Float[Array, "N 3 3 C"]) -> Float[Array, "N 9 C"]:
+    """The nine numbers of a matrix."""
+    return _changed(BASIS.reshape(9, 9), matrix.reshape(matrix.shape[0], 9, -1))
+
+
+def _changed(change: Float[np.ndarray, "9 9"], x: Float[Array, "N 9 C"]) -> Float[Array, "N 9 C"]:
+    # As one small product an atom: XLA would transpose the channels for a large one.
+    changes = jnp.broadcast_to(jnp.asarray(change, x.dtype), (x.shape[0], 9, 9))
+    return jnp.matmul(changes, x, precision=jax.lax.Precision.HIGHEST)
 
 
 @jax.custom_vjp
-def _numbers(x: Float[Array, "N 9 C"]) -> tuple[Float[Array, "N C"], ...]:
-    """The nine numbers, each an array. Their derivative is a stack; XLA's own is a sum of nine arrays of zeros, which
-    it takes again for every neighbour."""
-    return tuple(x[:, m] for m in range(9))
-
-
-_numbers.defvjp(lambda x: (_numbers(x), None), lambda _, cotangents: (jnp.stack(cotangents, axis=1),))
-
-
-def to_matrix(x: Float[Array, "N 9 C"]) -> Matrix:
-    """The nine elements."""
-    s, ax, ay, az, xx, yy, xy, xz, yz = _numbers(x)
-    return [[s + xx, xy - az, xz + ay], [xy + az, s + yy, yz - ax], [xz - ay, yz + ax, s - xx - yy]]
-
-
-def from_matrix(m: Matrix) -> Float[Array, "N 9 C"]:
-    """The numbers of a matrix, see above."""
-    s = (m[0][0] + m[1][1] + m[2][2]) * (1.0 / 3.0)
-    antisymmetric = (m[2][1] - m[1][2], m[0][2] - m[2][0], m[1][0] - m[0][1])
-    symmetric = (m[0][1] + m[1][0], m[0][2] + m[2][0], m[1][2] + m[2][1])
-    halves = [0.5 * value for value in (*antisymmetric, *symmetric)]
-    return jnp.stack([s, *halves[:3], m[0][0] - s, m[1][1] - s, *halves[3:]], axis=1)
-
-
-def product(a: Matrix, b: Matrix) -> Matrix:
+def matmul(a: Float[Array, "N 3 3 C"], b: Float[Array, "N 3 3 C"]) -> Float[Array, "N 3 3 C"]:
     """a b, channel by channel."""
-    return [[a[i][0] * b[0][j] + a[i][1] * b[1][j] + a[i][2] * b[2][j] for j in range(3)] for i in range(3)]
+    return sum(a[:, :, k, None] * b[:, None, k] for k in range(3))
+
+
+def _matmul_backward(residuals, cotangent):
+    a, b = residuals
+    return matmul(cotangent, b.swapaxes(1, 2)), matmul(a.swapaxes(1, 2), cotangent)
+
+
+matmul.defvjp(lambda a, b: (matmul(a, b), (a, b)), _matmul_backward)
 
 
 def anticommutator(a: Float[Array, "N 9 C"], b: Float[Array, "N 9 C"]) -> Float[Array, "N 9 C"]:
     """a b + b a."""
     first, second = to_matrix(a), to_matrix(b)
-    pairs = zip(product(first, second), product(second, first), strict=True)
-    return from_matrix([[x + y for x, y in zip(*rows, strict=True)] for rows in pairs])
+    return from_matrix(matmul(first, second) + matmul(second, first))
 
 
 def square(a: Float[Array, "N 9 C"]) -> Float[Array, "N 9 C"]:
     """a a."""
     matrix = to_matrix(a)
-    return from_matrix(product(matrix, matrix))
+    return from_matrix(matmul(matrix, matrix))
 
 
 @jax.custom_vjp
@@ -106,24 +113,14 @@ def weighted_sum(factors: Float[Array, "N K 3C"], received: Float[Array, "N K 9C
     return jnp.concatenate(jax.lax.fori_loop(0, k, add, zeros), axis=1)
 
 
-def _weighted_sum_forward(factors, received):
-    return weighted_sum(factors, received), (factors, received)
-
-
 def _weighted_sum_backward(residuals, cotangent):
     factors, received = residuals
     n, k, width = factors.shape
     f, x = factors.reshape(n, k, 3, width // 3), received.reshape(n, k, 9, width // 3)
-    dy = _in_memory(cotangent, factors)[:, None]
+    dy = cotangent[:, None]
     d_f = [sum(dy[:, :, m] * x[:, :, m] for m in range(part.start, part.stop)) for part in _SLICES]
     d_x = [dy[:, :, part] * f[:, :, p : p + 1] for p, part in enumerate(_SLICES)]
     return jnp.stack(d_f, axis=2).reshape(factors.shape), jnp.concatenate(d_x, axis=2).reshape(received.shape)
 
 
-def _in_memory(array, other):
-    """``array``, computed once. XLA's fusions would compute it again for every neighbour; they end at a condition that
-    is not known beforehand."""
-    return jax.lax.cond(other.reshape(-1)[0] > 0.0, lambda x: x, lambda x: x, array)
-
-
-weighted_sum.defvjp(_weighted_sum_forward, _weighted_sum_backward)
+weighted_sum.defvjp(lambda f, x: (weighted_sum(f, x), (f, x)), _weighted_sum_backward)

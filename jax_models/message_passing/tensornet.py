@@ -89,7 +89,7 @@ class Embedding(eqx.Module):
         of_pairs = of_pairs + jnp.sum(density, axis=1)[..., None] * own[neighborhood.species][:, None, None]
         radial_weights = jnp.concatenate([self.distance.weights, biases[1][None]]).reshape(-1, 3, n)
         x = jnp.sum(of_pairs * jnp.repeat(radial_weights, np.array(PARTS), axis=1, total_repeat_length=9), axis=1)
-        gates = chain(self.gates, self.norm(jnp.sum(norms(x), axis=1)))
+        gates = chain(self.gates, self.norm(jnp.sum(x * x, axis=1)))
         return scale(gates.reshape(-1, 3, n), mix(x, self.mixing))
 
 
@@ -109,14 +109,14 @@ class Interaction(eqx.Module):
         self.after = [dense_weights(k, n, n) for k in keys[6:]]
 
     def normalised_and_sent(self, x: Float[Array, "N 9 C"]) -> tuple[Float[Array, "N 9 C"], Float[Array, "N 9 C"]]:
-        x = x / (1.0 + jnp.sum(norms(x), axis=1))[:, None]
+        x = x / (1.0 + jnp.sum(x * x, axis=1, keepdims=True))
         return x, mix(x, self.before)
 
     def __call__(
         self, x: Float[Array, "N 9 C"], sent: Float[Array, "N 9 C"], summed: Float[Array, "N 9 C"]
     ) -> Float[Array, "N 9 C"]:
         product = anticommutator(sent, summed)
-        change = mix(product / (1.0 + jnp.sum(norms(product), axis=1))[:, None], self.after)
+        change = mix(product / (1.0 + jnp.sum(product * product, axis=1, keepdims=True)), self.after)
         return x + change + square(change)
 
 
