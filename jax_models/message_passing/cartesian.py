@@ -70,7 +70,8 @@ def _changed(change: Float[np.ndarray, "9 9"], x: Float[Array, "N 9 C"]) -> Floa
 @jax.custom_vjp
 def matmul(a: Float[Array, "N 3 3 C"], b: Float[Array, "N 3 3 C"]) -> Float[Array, "N 3 3 C"]:
     """a b, channel by channel."""
-    return sum(a[:, :, k, None] * b[:, None, k] for k in range(3))
+    first, second, third = (a[:, :, k, None] * b[:, None, k] for k in range(3))
+    return first + second + third
 
 
 def _matmul_backward(residuals, cotangent):
