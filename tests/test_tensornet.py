@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from message_passing_potentials import message_passing_potential
@@ -95,7 +96,22 @@ def test_filters_end_flat_at_the_cutoff(cutoff_fn, flat):
     for t in range(network.n_layers):
         value = lambda r, t=t: network.radial_functions(t, r)  # noqa: E731
         slope = jax.jacfwd(value)
-        found = [np.abs(f(np.float64(4.0 * (1 - 1e-7)))).max() for f in (value, slope, jax.jacfwd(slope))]
-        inside = [np.abs(f(np.float64(3.0))).max() for f in (value, slope, jax.jacfwd(slope))]
+        orders = jax.jit(lambda r, a=value, b=slope: [jnp.abs(f(r)).max() for f in (a, b, jax.jacfwd(b))])
+        found, inside = orders(np.float64(4.0 * (1 - 1e-7))), orders(np.float64(3.0))
         assert found[0] < 1e-10 * inside[0] and found[1] < 1e-5 * inside[1]
         assert (found[2] < 1e-4 * inside[2]) == flat
+
+
+@pytest.mark.slow
+def test_it_learns():
+    from training_data import emt_structures
+
+    from jax_models.training.gradient.trainer import train
+    from jax_models.training.settings import Settings
+
+    architecture = {"name": "tensornet", "units": 8, "nblocks": 1, "n_rbf": 5}
+    with jax.enable_x64(False):
+        history = train(emt_structures(16), architecture, 4.2, Settings(epochs=20, batch_structures=4)).history
+    losses = [record["loss"] for record in history]
+    assert np.isfinite(losses).all()
+    assert min(losses) < 0.5 * losses[0]

@@ -227,7 +227,9 @@ class TensorNet(MessagePassing):
 
     def only(self, rows: Sequence[int]) -> TensorNet:
         """The network for the elements at ``rows`` alone."""
-        return eqx.tree_at(lambda m: m.embedding.elements, self, self.embedding.elements[np.asarray(rows)])
+        priors = [prior.only(tuple(rows)) for prior in self.priors]
+        elements = self.embedding.elements[np.asarray(rows)]
+        return eqx.tree_at(lambda m: (m.embedding.elements, m.priors), self, (elements, priors))
 
     def _update(self, t: int, x: Float[Array, "N 9 C"]) -> tuple[Any, Float[Array, " N"]]:
         """Between two layers, the normalised matrices and what the next block sends; at the end, the features."""
