@@ -261,7 +261,8 @@ class NequIP(MessagePassing):
             connections = (w for layer in m.layers for w in layer.self_connection)
             return [m.embedding, *itertools.compress(connections, by_species)]
 
-        return eqx.tree_at(parts, self, [part[chosen] for part in parts(self)])
+        model = eqx.tree_at(parts, self, [part[chosen] for part in parts(self)])
+        return eqx.tree_at(lambda m: m.priors, model, [prior.only(rows) for prior in self.priors])
 
     def head(self) -> Array:
         return self.readout
