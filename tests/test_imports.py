@@ -41,12 +41,20 @@ def test_the_command_keeps_the_elements_that_are_asked_for(tmp_path):
     assert outcome.exit_code == 0, outcome.output
     assert "mace-torch" in outcome.output
     assert "please cite: Batatia" in outcome.output
+    assert "licence: not stated in the file" in outcome.output
     atoms = bulk("Si", cubic=True)
     atoms.rattle(0.1, seed=1)
     given = atoms.positions, atoms.cell.array, True, atoms.get_chemical_symbols()
     whole, part = potential_from_file(MACE).evaluate(*given), Potential.load(out).evaluate(*given)
     assert part["energy"] == pytest.approx(whole["energy"], abs=1e-10)
     np.testing.assert_allclose(part["forces"], whole["forces"], atol=1e-10)
+
+
+def test_a_licence_that_restricts_is_said_and_kept(tmp_path):
+    command = ["import", str(MACE), "--out", str(tmp_path / "x.jaxff"), "--license"]
+    assert "restricts use or redistribution" in CliRunner().invoke(app, [*command, "CC-BY-NC-4.0"]).output
+    assert Potential.load(tmp_path / "x.jaxff").provenance["license"] == "CC-BY-NC-4.0"
+    assert "restricts" not in CliRunner().invoke(app, [*command, "MIT"]).output
 
 
 @pytest.fixture(scope="module")

@@ -120,6 +120,7 @@ def potential_from_mace(
     contract = Contract(elements, cutoff, layers=model.n_layers, kind=model.kind, citation=CITATION)
     provenance = {
         "imported": "mace-torch ScaleShiftMACE" + (f", head {head}" if head else ""),
+        "license": metadata.get("license", ""),
         "dtype": str(state.get("node_embedding.linear.weight").dtype),
     }
     return Potential(contract, model, architecture, np.asarray(references, float), provenance)

@@ -76,7 +76,7 @@ def potential_from_nep(path: str | os.PathLike) -> Potential:
         raise ModelFileError(f"{path}: {error}") from None
     model, constants = _filled(model, header, numbers)
     contract = Contract.of(model, header.elements, header.cutoff, citation=CITATION)
-    provenance = {"imported": f"GPUMD {header.kind}", "license": "not stated in the file", "dtype": "float32"}
+    provenance = {"imported": f"GPUMD {header.kind}", "license": "", "dtype": "float32"}
     return Potential(contract, model, completed(header.architecture), constants, provenance)
 
 

@@ -97,7 +97,7 @@ def _potential(contents: dict[str, Any], path: str) -> Potential:
     if references.shape != (s,):
         raise ModelFileError(f"{path} gives {references.size} energies E0 for {s} elements")
     contract = Contract(elements, cutoff, layers=1, kind=model.kind, citation=CITATION)
-    provenance = {"imported": "pacemaker .yace", "license": "not stated in the file", "dtype": "float64"}
+    provenance = {"imported": "pacemaker .yace", "license": "", "dtype": "float64"}
     return Potential(contract, model, architecture, references, provenance)
 
 
