@@ -78,6 +78,9 @@ class CommitteeOfNetworks(MessagePassing):
     def n_layers(self) -> int:
         return self.members.n_layers
 
+    def radial_width(self) -> int:
+        return self.member(0).radial_width()
+
     def members_energies(self, neighborhood: Neighborhood) -> Float[Array, "M N"]:
         """Energy of each centre (eV) by each member."""
         seen = self.seen(neighborhood)

@@ -86,6 +86,7 @@ def test_features_that_change_with_the_elements_are_refused():
         Start.of(potential, emt_structures(4))
 
 
+@pytest.mark.slow
 def test_what_is_replayed_is_not_forgotten(copper, tmp_path):
     """New data of a functional whose forces are half as large, and energies 7 eV an atom higher; the potential keeps
     what it knew of other volumes only where these are replayed."""

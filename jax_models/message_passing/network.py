@@ -58,6 +58,12 @@ class MessagePassing(eqx.Module):
         """What layer ``t`` makes of a distance alone (Å); zero, with its derivative, at the cutoff."""
         raise NotImplementedError
 
+    def radial_width(self) -> int:
+        """The largest number of radial functions that a layer has."""
+        r = jax.ShapeDtypeStruct((1,), np.float32)
+        functions = (functools.partial(self.radial_functions, t) for t in range(self.n_layers))
+        return max(jax.eval_shape(function, r).shape[-1] for function in functions)
+
     def radial(self, t: int, r: Float[Array, "N K"], mask: Bool[Array, "N K"]) -> Float[Array, "N K C"]:
         """`radial_functions`, zero on padding."""
         if self.radial_tables is None:

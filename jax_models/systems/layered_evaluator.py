@@ -83,11 +83,7 @@ class LayeredEvaluator(Evaluator):
     @functools.cached_property
     def _wide(self) -> bool:
         model: Any = self.potential.model
-        if not hasattr(model, "radial_functions"):
-            return False
-        r = jax.ShapeDtypeStruct((1,), np.float32)
-        functions = [functools.partial(model.radial_functions, t) for t in range(model.n_layers)]
-        return any(jax.eval_shape(function, r).shape[-1] >= WIDE for function in functions)
+        return model.radial_width() >= WIDE
 
     # Made when first used: of a potential that knows many elements, engines run a part only.
     @functools.cached_property
