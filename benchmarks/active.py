@@ -193,20 +193,12 @@ def quenched(melt: Atoms, calculator: Any, system: System) -> list[Atoms]:
     return dynamics(atoms, calculator, 300.0, 30, 50, seed=5)
 
 
-def rdf(frames: list[Atoms], pair: tuple[str, str], r_max: float = 6.0, bins: int = 60) -> list[float]:
-    """g(r) of one pair of elements, periodic images included."""
-    from ase.neighborlist import neighbor_list
+def rdf(frames: list[Atoms], pair: tuple[str, str]) -> list[float]:
+    """g(r) of one pair of elements up to 6 Å."""
+    from jaxff.properties.radial_distribution import radial_distributions
 
-    edges = np.linspace(0.0, r_max, bins + 1)
-    counts = np.zeros(bins)
-    for atoms in frames:
-        i, j, d = neighbor_list("ijd", atoms, r_max)
-        symbols = np.array(atoms.get_chemical_symbols())
-        chosen = (symbols[i] == pair[0]) & (symbols[j] == pair[1])
-        density = (symbols == pair[1]).sum() / atoms.get_volume()
-        shells = 4 / 3 * np.pi * np.diff(edges**3)
-        counts += np.histogram(d[chosen], edges)[0] / ((symbols == pair[0]).sum() * density * shells)
-    return (counts / len(frames)).tolist()
+    found = radial_distributions(frames)
+    return (found["-".join(pair)] if "-".join(pair) in found else found["-".join(reversed(pair))]).tolist()
 
 
 def relaxed_energy(atoms: Atoms, calculator: Any) -> float:

@@ -103,6 +103,11 @@ class Potential:
         """
         return element_indices(symbols, self.elements)
 
+    @property
+    def _divisible(self) -> bool:
+        """Whether it can be cut down to fewer elements."""
+        return hasattr(self.model, "only") and self.uncertainty is None
+
     def only(self, elements: Sequence[str]) -> Potential:
         """The same potential for some of its elements: smaller, and faster where each element has parameters.
 
@@ -115,18 +120,19 @@ class Potential:
                 for all of them.
         """
         rows = tuple(int(row) for row in self.species_of(list(elements)))
-        if not hasattr(self.model, "only") or self.uncertainty is not None:
+        if not self._divisible:
             why = "it knows its errors" if self.uncertainty is not None else "its parameters belong to all of them"
             raise ConfigError(f"a potential for {', '.join(self.elements)} cannot be cut down to fewer elements: {why}")
         contract = dataclasses.replace(self.contract, elements=tuple(elements))
+        model: Any = self.model
         return Potential(
-            contract, self.model.only(rows), self.architecture, self.reference_energies[list(rows)], self.provenance
+            contract, model.only(rows), self.architecture, self.reference_energies[list(rows)], self.provenance
         )
 
     def covering(self, symbols: Collection[str]) -> Potential:
         """What an engine should compile for atoms of these elements: this potential, or of one that knows many
         elements the part for those of ``symbols`` that it knows."""
-        if len(self.elements) <= MANY_ELEMENTS or not hasattr(self.model, "only") or self.uncertainty is not None:
+        if len(self.elements) <= MANY_ELEMENTS or not self._divisible:
             return self
         present = set(symbols)
         occurring = tuple(element for element in self.elements if element in present)

@@ -19,7 +19,6 @@ from jaxtyping import Float, Int
 from jax_models.message_passing.stages import Centers, Stages
 from jax_models.neighborhood import Neighborhood, bucket
 from jax_models.systems.evaluator import Evaluator, Workspace
-from jax_models.systems.system import ForceField
 
 CPU_BLOCK = 64
 """Centres a block on a CPU: a layer's temporaries are K x F numbers a centre, and should stay in the cache."""
@@ -71,9 +70,6 @@ class LayeredEvaluator(Evaluator):
     """`Evaluator` of a message-passing potential; see there for the arguments."""
 
     cpu_block = CPU_BLOCK
-
-    def __init__(self, potential: ForceField, precision: str = "single", device: str | jax.Device = "auto"):
-        super().__init__(potential, precision, device)
 
     @property
     def largest_block(self) -> int:

@@ -66,9 +66,9 @@ def labeller_of(teachers: Sequence[Path]) -> Teacher:
         return found[0]
     if described:
         raise ConfigError("several teachers must all be .jaxff files")
-    # Proven before hours of work, and by full paths: the run's folder is another.
+    # Read before anything is written, and proven where they first label; by full paths: the run's folder is another.
     for path in teachers:
-        Potential.load(path)
+        Potential.load(path, verify=False)
     paths = [str(path.resolve()) for path in teachers]
     return parse_teacher({"name": "teacher", "jaxff": paths[0] if len(paths) == 1 else paths}, ".", "--teacher")
 

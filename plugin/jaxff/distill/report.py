@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from jaxff.properties.radial_distribution import R_MAX
+
 
 def tables(comparison: Mapping[str, Any]) -> Iterator[Table]:
     """States, properties and speed."""
@@ -72,7 +74,7 @@ def comparison_plot(comparison: Mapping[str, Any]) -> Figure:
     if difference is not None:
         theirs, ours = comparison["liquid_teacher"], comparison["liquid_student"]
         for n, pair in enumerate(theirs):
-            r = (np.arange(len(theirs[pair])) + 0.5) * 6.0 / len(theirs[pair])
+            r = (np.arange(len(theirs[pair])) + 0.5) * R_MAX / len(theirs[pair])
             panels[1].plot(r, theirs[pair], color=f"C{n}", linewidth=3, alpha=0.35, label=f"{pair}, teacher")
             panels[1].plot(r, ours[pair], color=f"C{n}", linewidth=1, label=f"{pair}, student")
         panels[1].set_xlabel("r (Å)")

@@ -10,9 +10,12 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 from jaxtyping import Float
 
+R_MAX = 6.0
+"""Å"""
+
 
 def radial_distributions(
-    frames: Sequence[Atoms], r_max: float = 6.0, bins: int = 60
+    frames: Sequence[Atoms], r_max: float = R_MAX, bins: int = 60
 ) -> dict[str, Float[np.ndarray, " bins"]]:
     """g(r) of each pair of elements, by names like "Li-F"; the mean over ``frames``.
 

@@ -33,6 +33,8 @@ def with_replay(data: TrainingData, start: Potential, files: Sequence[Path]) -> 
     if data.names:
         raise ConfigError("replay and knowledge.strategy do not go together; leave one of them out")
     frames = [(f"{path}, frame {n}", atoms) for path in files for n, atoms in enumerate(read_frames(path))]
+    present = {symbol for s in data.structures for symbol in s.symbols} | {x for _, a in frames for x in a.symbols}
+    start = start.covering(present)  # one part for all of them, compiled once
     shifts = _shifts(data.structures, start)
     replayed = [_labelled(name, atoms, start, shifts) for name, atoms in frames]
     return dataclasses.replace(data, structures=[*data.structures, *replayed], files=[*data.files, *files])

@@ -23,7 +23,6 @@ from rich.table import Table
 from jax_models import Potential
 from jax_models.errors import ConfigError, ModelFileError
 from jaxff.config import Config
-from jaxff.io import read_frames
 from jaxff.knowledge.delta_teacher import provenance_with_teacher
 from jaxff.knowledge.teachers import read_teachers
 from jaxff.plots.figures import save
@@ -73,14 +72,12 @@ def train_files(
     if replay and begin is None:
         raise ConfigError("--replay needs --from: the structures are labelled by the potential that is started from")
     data, provenance = read_data(paths, config, validation, begin)
-    if begin is not None:
-        frames = [atoms for path in replay for atoms in read_frames(path)]
-        symbols = {symbol for s in data.structures for symbol in s.symbols} | {x for a in frames for x in a.symbols}
-        begin = begin.covering(symbols)
     if replay and begin is not None:
         with console.status("labelling what is replayed"):
             data = with_replay(data, begin, replay)
         provenance["replay"] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in replay}
+    if begin is not None:
+        begin = begin.covering({symbol for s in data.structures for symbol in s.symbols})
     console.print(str(data), highlight=False)
     preparation = Preparation.of(data, config, begin)
     if members > 1 and config.settings().method == "linear":
