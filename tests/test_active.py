@@ -20,7 +20,7 @@ from ase.io import read, write
 
 from jax_models import ConfigError, Potential
 from jaxff.active.engine import workers
-from jaxff.active.exploration import Seen, ramp, start_of
+from jaxff.active.exploration import Seen, explore, ramp, start_of
 from jaxff.active.folder import identity, read_frames, write_frames
 from jaxff.active.labelling import KILLED, TRIES, check_order, labelled, unanswered
 from jaxff.active.loop import _stuck
@@ -165,6 +165,20 @@ def test_ramps_and_starts():
     heights = np.sort(slab.positions[:, 2])
     assert 40 <= len(slab) <= 160
     assert slab.cell[2, 2] - (heights[-1] - heights[0]) > 10  # empty space
+
+
+def test_a_ramp_of_pressures_compresses_the_cell(tmp_path):
+    write(tmp_path / "si.xyz", bulk("Si", cubic=True))
+    squeezed = Exploration(
+        name="squeezed", atoms=8, temperature=[300], pressure=[0, 20], steps=400, interval=100, timestep=2
+    )
+    potential = Path(__file__).parents[1] / "lammps_examples" / "Si.jaxff"
+    out = tmp_path / "seen.xyz"
+    record = explore(str(potential), squeezed, [bulk("Si", cubic=True)], [0], float("inf"), out)
+    assert record["steps"] == 400 and record["stopped"] == ""
+    volumes = [frame.get_volume() for frame in read_frames(out)]
+    # 20 GPa on silicon's 100 GPa: a tenth or more, less what the barostat lags behind.
+    assert 0.75 * volumes[0] < volumes[-1] < 0.95 * volumes[0]
 
 
 def test_a_run_stops_where_errors_are_expected_and_before_it_is_unphysical(undisturbed):

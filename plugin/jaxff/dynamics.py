@@ -195,11 +195,35 @@ def _integrator(
     if run.ensemble == "nve":
         return VelocityVerlet(atoms, timestep), lambda part: None
     between = lambda ends, part: ends[0] + (ends[1] - ends[0]) * part  # noqa: E731
+    pressure = None if run.pressure is None else run.pressure[0]
+    dynamics, adjust = thermostatted(atoms, run.timestep, run.temperature[0], pressure, generator)
+
+    def ramp(part: float) -> None:
+        adjust(between(run.temperature, part), None if run.pressure is None else between(run.pressure, part))
+
+    return dynamics, ramp
+
+
+def thermostatted(
+    atoms: Atoms, timestep: float, temperature: float, pressure: float | None, generator: np.random.Generator
+) -> tuple[LangevinBAOAB, Callable[[float, float | None], None]]:
+    """Dynamics at constant temperature, and at constant pressure where one is given; the cell keeps its shape.
+
+    Args:
+        atoms: with a calculator.
+        timestep: fs.
+        temperature: K.
+        pressure: GPa; None: the cell is fixed.
+        generator: of the thermostat's random numbers.
+
+    Returns:
+        The dynamics, and a function that sets its temperature (K) and pressure (GPa).
+    """
     barostat: dict[str, Any] = {}
-    if run.pressure is not None:
+    if pressure is not None:
         # ASE's sign: a stress is negative where it compresses.
         barostat = {
-            "externalstress": -run.pressure[0] * units.GPa,
+            "externalstress": -pressure * units.GPa,
             "hydrostatic": True,
             "P_tau": BAROSTAT_TIME * units.fs,
         }
@@ -207,17 +231,17 @@ def _integrator(
         warnings.filterwarnings("ignore", message="Using heuristic P_mass")
         dynamics = LangevinBAOAB(
             atoms,
-            timestep,
-            temperature_K=run.temperature[0],
+            timestep * units.fs,
+            temperature_K=temperature,
             T_tau=FRICTION_TIME * units.fs,
             rng=generator,
             **barostat,
         )
 
-    def adjust(part: float) -> None:
-        dynamics.set_temperature(between(run.temperature, part))
-        if run.pressure is not None:
-            dynamics.externalstress = np.float64(-between(run.pressure, part) * units.GPa)
+    def adjust(temperature: float, pressure: float | None) -> None:
+        dynamics.set_temperature(temperature)
+        if pressure is not None:
+            dynamics.externalstress = np.float64(-pressure * units.GPa)
 
     return dynamics, adjust
 

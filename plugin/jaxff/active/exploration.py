@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 from ase.build import surface
-from ase.md.langevin import Langevin
-from ase.md.nptberendsen import NPTBerendsen
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
 from jax_models.errors import StructureError
 from jaxff.active.folder import write_frames, write_record
 from jaxff.active.settings import Exploration
+from jaxff.dynamics import thermostatted
 from jaxff.knowledge.snapshots import named
 from jaxff.knowledge.structure_families import VACUUM, Recipe, make_structures, supercell
 
@@ -26,8 +25,6 @@ KEPT = 12
 """Frames of a run that are looked at for labelling, evenly spread; and the one in which it was stopped."""
 HOT = 20.0
 """Times the temperature asked for: what is hotter has lost its physics."""
-BULK_MODULUS = 100.0
-"""GPa, by which the barostat guesses how far a pressure moves the cell; it need not be right."""
 ERROR, GRADE = "forces_expected_error", "extrapolation_grade"
 
 
@@ -167,45 +164,20 @@ def _dynamics(
     atoms = start_of(exploration, crystals, generator)
     atoms.positions += generator.normal(scale=0.02, size=atoms.positions.shape)
     atoms.calc = calculator
-    temperature = exploration.temperature[0]
-    MaxwellBoltzmannDistribution(atoms, temperature_K=2 * temperature, rng=generator)
-    dynamics, adjust = _ensemble(atoms, exploration, generator)
+    temperatures, pressures = exploration.temperature, exploration.pressure
+    MaxwellBoltzmannDistribution(atoms, temperature_K=2 * temperatures[0], rng=generator)
+    first = None if pressures is None else pressures[0]
+    dynamics, adjust = thermostatted(atoms, exploration.timestep, temperatures[0], first, generator)
     seen = Seen(calculator, stop_above)
     for step in range(0, exploration.steps + 1, exploration.interval):
         if not seen.look(atoms, step):
             break
-        if atoms.get_temperature() > HOT * max(exploration.temperature):
+        if atoms.get_temperature() > HOT * max(temperatures):
             seen.stopped = f"unphysical at step {step}: {atoms.get_temperature():.0f} K"
             break
         if step >= exploration.steps:
             break
-        adjust(step / exploration.steps)
+        part = step / exploration.steps
+        adjust(ramp(temperatures, part), None if pressures is None else ramp(pressures, part))
         dynamics.run(exploration.interval)
     return seen
-
-
-def _ensemble(
-    atoms: Atoms, exploration: Exploration, generator: np.random.Generator
-) -> tuple[Any, Callable[[float], None]]:
-    """The dynamics, and what sets its temperature and pressure along the ramps."""
-    first = exploration.temperature[0]
-    timestep = exploration.timestep * units.fs
-    if exploration.pressure is None:
-        langevin = Langevin(atoms, timestep, temperature_K=first, friction=0.01 / units.fs, rng=generator, fixcm=False)
-        return langevin, lambda part: langevin.set_temperature(temperature_K=ramp(exploration.temperature, part))
-    pressure = exploration.pressure
-    barostat = NPTBerendsen(
-        atoms,
-        timestep,
-        temperature_K=first,
-        pressure_au=pressure[0] * units.GPa,
-        taut=100 * units.fs,
-        taup=500 * units.fs,
-        compressibility_au=1.0 / (BULK_MODULUS * units.GPa),
-    )
-
-    def adjust(part: float) -> None:
-        barostat.set_temperature(temperature_K=ramp(exploration.temperature, part))
-        barostat.set_pressure(pressure_au=ramp(pressure, part) * units.GPa)
-
-    return barostat, adjust
