@@ -136,7 +136,7 @@ class Potential:
             return self
         present = set(symbols)
         occurring = tuple(element for element in self.elements if element in present)
-        if not occurring:
+        if not occurring or occurring == self.elements:
             return self
         if occurring not in self._parts:
             self._parts[occurring] = self.only(occurring)

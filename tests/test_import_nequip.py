@@ -6,12 +6,14 @@ The numbers are of nequix 0.4.5 (JAX, no kernels) and sevenn 0.13.0 (PyTorch 2.1
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
+from ase.data import atomic_numbers, covalent_radii
 from ase.spacegroup import crystal
 
 from jax_models import ModelFileError
@@ -197,6 +199,7 @@ REFERENCE = {
     },
 }
 """For each file and structure: energy (eV), force on the first atom (eV/Å), stress (eV/Å^3, Voigt)."""
+EVERY_ELEMENT = json.loads((Path(__file__).parent / "data" / "every_element_reference.json").read_text())
 GATE = {("nequix-oam-1-pft.nqx", "Si8")}
 
 
@@ -232,6 +235,30 @@ def test_energy_forces_and_stress_are_those_of_the_original_code(file, name):
     if stress is not None:
         ours = (found["virial"] / atoms.get_volume())[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
         assert np.abs(ours - stress).max() < 1e-5
+
+
+def dimers(elements: list[str]) -> Atoms:
+    """An atom of each element and an oxygen beside it; no pair sees another."""
+    edge = int(np.ceil(len(elements) ** (1 / 3)))
+    places = 9.0 * np.array(list(np.ndindex(edge, edge, edge)))[: len(elements)]
+    directions = np.random.default_rng(0).normal(size=(len(elements), 3))
+    directions /= np.linalg.norm(directions, axis=1)[:, None]
+    lengths = np.array([1.1 * (covalent_radii[atomic_numbers[e]] + covalent_radii[8]) for e in elements])
+    positions = np.concatenate([places, places + directions * lengths[:, None]])
+    return Atoms([*elements, *["O"] * len(elements)], positions, cell=[9.0 * edge] * 3, pbc=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", list(EVERY_ELEMENT))
+def test_every_element_beside_an_oxygen(file):
+    reference = EVERY_ELEMENT[file]
+    atoms = dimers(reference["elements"])
+    potential = potential_from_file(published(file))
+    assert sorted(potential.elements) == sorted(reference["elements"]) and len(potential.elements) == 89
+    found = potential.evaluate(atoms.positions, atoms.cell.array, atoms.pbc, atoms.get_chemical_symbols(), double=False)
+    assert found["energy"] == pytest.approx(reference["energy"], abs=1e-5 * len(atoms))
+    # Of the elements' own atoms; the oxygen's is the opposite. Up to 17 eV/Å.
+    assert np.abs(found["forces"][: len(atoms) // 2] - reference["forces"]).max() < 1e-4
 
 
 def test_a_file_says_what_it_is():

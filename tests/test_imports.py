@@ -18,6 +18,7 @@ from jax_models.contract import Contract
 from jax_models.imports import potential_from_file
 from jax_models.imports.torch_file import Inert, read_torch
 from jax_models.models import build, completed
+from jax_models.potential import MANY_ELEMENTS
 from jaxff import JaxffCalculator
 from jaxff.cli.app import app
 
@@ -78,6 +79,18 @@ def test_of_many_elements_those_that_occur_are_compiled(many):
     expected = evaluate(many, atoms.positions, atoms.cell.array, True, atoms.get_chemical_symbols())
     assert atoms.get_potential_energy() == pytest.approx(expected["energy"], abs=1e-6)
     assert atoms.calc.potential is many
+
+
+def test_a_structure_of_all_or_almost_all_of_many_elements(many):
+    elements = many.elements[1:]
+    assert len(elements) > MANY_ELEMENTS
+    assert many.covering(elements).covering(elements) is many.covering(elements)
+    assert many.covering(many.elements) is many
+    positions = 2.5 * np.array(list(np.ndindex(3, 3, 1)), float)
+    found = many.evaluate(positions, np.eye(3), False, list(elements))
+    expected = evaluate(many, positions, np.eye(3), False, list(elements))
+    assert found["energy"] == pytest.approx(expected["energy"], abs=1e-6)
+    np.testing.assert_allclose(found["forces"], expected["forces"], atol=1e-6)
 
 
 def test_a_potential_that_cannot_be_cut_says_so():
