@@ -51,6 +51,22 @@ def test_families_of_any_elements(here, elements):
             assert gaps.max() > 10
 
 
+@pytest.mark.parametrize(("crystal", "nearest"), [("Si", 0.8), ("W", 0.6), ("NaCl", 0.8)])
+def test_disordered_structures_have_no_order_and_no_overlaps(crystal, nearest):
+    start = bulk("NaCl", "rocksalt", a=5.64) if crystal == "NaCl" else bulk(crystal)
+    found = list(make_structures([start], ["disordered"], 4, 0, Recipe(atoms=32)))
+    for atoms in found:
+        assert closest(atoms) > nearest
+        assert atoms.get_chemical_formula(empirical=True) == start.get_chemical_formula(empirical=True)
+    volumes = [atoms.get_volume() / len(atoms) for atoms in found]
+    ideal = start.get_volume() / len(start)
+    assert 0.95 * ideal < min(volumes) < max(volumes) < 1.34 * ideal and np.ptp(volumes) > 0.02 * ideal
+    # A crystal's pairs are at few distances; here they are everywhere beyond the closest.
+    distances = found[0].get_all_distances(mic=True)
+    shell = distances[(distances > 2.5) & (distances < 5.0)]
+    assert len(np.unique(shell.round(1))) > 20
+
+
 def test_vacancies_lack_atoms_and_strains_do_not():
     crystal = bulk("Si", cubic=True)
     found = list(make_structures([crystal], ["strain", "vacancy", "rattle"], 5, 0, Recipe(atoms=60)))

@@ -55,7 +55,8 @@ def explore(
             made = make_structures(
                 starts, exploration.families, exploration.number, seeds[0], Recipe(atoms=exploration.atoms)
             )
-            seen = Seen(calculator, stop_above)
+            # They do not follow from each other: there is no run that could be stopped.
+            seen = Seen(calculator, float("inf"))
             for atoms in made:
                 seen.look(named(atoms, exploration.name), 0)
         else:

@@ -30,8 +30,8 @@ from jaxff.active.training import FRESH, train_potential, write_parts
 from jaxff.io import read_frames as read_any
 from jaxff.knowledge.structure_families import Recipe, make_structures, supercell
 
-BEGINNING = 24
-"""Structures of the first round where there are no labelled data: strained and rattled crystals."""
+BEGINNING = 12
+"""Structures of each family in the first round, where there are no labelled data."""
 BELIEVED = 0.8
 """Of the atoms that were labelled in a round, the part whose errors must be as expected; 0.9 are, of atoms like those
 of the training, and these were chosen for being unlike."""
@@ -119,7 +119,7 @@ class Loop:
                 atoms.info["id"] = identity(atoms)
             if not given:
                 recipe = Recipe(rattle=0.1, strain=0.03)
-                made = list(make_structures(self._crystals(), ("strain", "rattle"), BEGINNING // 2, run.seed, recipe))
+                made = list(make_structures(self._crystals(), run.begin, BEGINNING, run.seed, recipe))
                 given = self._label(made, self.folder.round(0, "beginning"))[0]
             if not given:
                 raise JaxffError(

@@ -18,6 +18,12 @@ STATIC = (*FAMILIES, "prototype")
 """Families of structures that need no dynamics."""
 
 
+def _check_families(names: list[str]) -> None:
+    unknown = [name for name in names if name not in STATIC]
+    if unknown:
+        raise ValueError(f"there is no family {', '.join(unknown)}; there are {', '.join(STATIC)}")
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -55,9 +61,7 @@ class Exploration(Section):
             raise ValueError("give exactly one of temperature, families and lammps")
         if any(t <= 0 for t in self.temperature):
             raise ValueError("temperatures must be positive (K)")
-        unknown = [name for name in self.families if name not in STATIC]
-        if unknown:
-            raise ValueError(f"there is no family {', '.join(unknown)}; there are {', '.join(STATIC)}")
+        _check_families(self.families)
         return self
 
 
@@ -97,6 +101,9 @@ class Active(Section):
     data: list[str] = Field([], description="Labelled structures to begin with.")
     structures: list[str] = Field([], description="Crystals to start from; else the first frame of the data.")
     labeller: dict[str, Any] = Field(description="As a teacher of `jaxff label`: pair_style, ase, jaxff or kim.")
+    begin: list[str] = Field(
+        ["strain", "rattle"], description="Families of structures to begin with, where there are no data."
+    )
     explore: list[Exploration] = Field(min_length=1)
     goal: Goal = Goal()
     select: Selection = Selection()
@@ -111,6 +118,9 @@ class Active(Section):
         names = [e.name for e in self.explore]
         if len(set(names)) < len(names):
             raise ValueError("two explorations have the same name")
+        _check_families(self.begin)
+        if not self.data and not self.begin:
+            raise ValueError("give data (labelled structures) or begin (families of structures to label first)")
         if not self.data and not self.structures:
             raise ValueError("give data (labelled structures), structures (crystals to start from) or both")
         return self

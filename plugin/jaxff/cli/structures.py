@@ -22,7 +22,8 @@ def structures(
         str | None,
         typer.Option(
             metavar="A,B",
-            help="Of strain, rattle, vacancy, surface, prototype, melt. [default: all; melt with --teachers]",
+            help="Of strain, rattle, vacancy, surface, prototype, melt, disordered. [default: all but the last; melt "
+            "with --teachers]",
         ),
     ] = None,
     number: Annotated[int, typer.Option(min=1, help="Structures of each family.")] = 50,
@@ -66,7 +67,8 @@ def structures(
         if name not in known:
             raise ConfigError(f"--melt-by is {name}; {teachers} has {', '.join(known)}")
         calculator = known[name].calculator()
-    wanted = families.split(",") if families else [f for f in ALL_FAMILIES if f != "melt" or calculator is not None]
+    usual = [f for f in ALL_FAMILIES if f != "disordered" and (f != "melt" or calculator is not None)]
+    wanted = families.split(",") if families else usual
     with Console().status("making structures"):
         found = list(make_structures(starts, wanted, number, seed, Recipe(strain, rattle, atoms, degrees), calculator))
     write_frames(out, found)

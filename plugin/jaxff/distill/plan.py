@@ -86,6 +86,7 @@ def plan(
         "out": out,
         "structures": [structures],
         "labeller": dict(labeller),
+        "begin": ["strain", "rattle", "disordered"],
         "explore": explorations,
         "goal": {"error": round(aim, 4), "quantile": 0.9, "rounds": rounds, "patience": rounds},
         "select": {"per_round": per_round, "atoms": 8 * atoms},
