@@ -161,6 +161,8 @@ def test_ramps_and_starts():
     crystal = [bulk("Cu", cubic=True)]
     vacancy = start_of(Exploration(name="v", temperature=300, atoms=32, vacancies=2), crystal, generator)
     assert len(vacancy) == 30
+    liquid = start_of(Exploration(name="l", temperature=300, atoms=32, disordered=True), crystal, generator)
+    assert np.ptp(np.diff(np.sort(liquid.get_all_distances(mic=True)[0]))) > 0.1
     slab = start_of(Exploration(name="s", temperature=300, atoms=40, surface=(1, 0, 0)), crystal, generator)
     heights = np.sort(slab.positions[:, 2])
     assert 40 <= len(slab) <= 160

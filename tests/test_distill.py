@@ -11,6 +11,7 @@ import yaml
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.io import write
+from ase.units import kB
 from typer.testing import CliRunner
 
 from jax_models import ConfigError, Potential, StructureError
@@ -32,6 +33,14 @@ def test_a_teacher_tells_how_stiff_a_crystal_is_and_how_hot_it_melts():
     assert found.bulk_modulus == pytest.approx(135, abs=10)  # GPa; EMT was made for 134
     assert 0.6 < found.melting / 1358 < 1.6
     assert found.timestep == 2.0
+    # The same atoms as a compound would stand more than as an alloy: neighbours are unlike, or they are not.
+    salt, alloy = (survey([bulk("CuAu", name, a=a)], EMT()) for name, a in (("rocksalt", 5.0), ("cesiumchloride", 3.0)))
+    for material, lindemann in ((salt, 0.16), (alloy, 0.12)):
+        distance = material.structures[0].repeat(2).get_all_distances(mic=True)
+        nearest = np.min(distance[distance > 0])
+        assert material.melting == pytest.approx(
+            0.5 * material.stiffness * (lindemann * nearest) ** 2 / (3 * kB), rel=0.01
+        )
     with pytest.raises(StructureError, match="periodic in three directions"):
         survey([molecule("H2O")], EMT())
 

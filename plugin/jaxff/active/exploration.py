@@ -16,7 +16,7 @@ from jaxff.active.folder import write_frames, write_record
 from jaxff.active.settings import Exploration
 from jaxff.dynamics import thermostatted
 from jaxff.knowledge.snapshots import named
-from jaxff.knowledge.structure_families import VACUUM, Recipe, make_structures, supercell
+from jaxff.knowledge.structure_families import VACUUM, Recipe, disordered, make_structures, supercell
 
 if TYPE_CHECKING:
     from jaxff import JaxffCalculator
@@ -142,7 +142,7 @@ def start_of(exploration: Exploration, crystals: Sequence[Atoms], generator: np.
         atoms = crystal.copy()
     for _ in range(min(exploration.vacancies, len(atoms) - 1)):
         del atoms[int(generator.integers(len(atoms)))]
-    return atoms
+    return disordered(atoms, generator, Recipe()) if exploration.disordered else atoms
 
 
 def ramp(values: Sequence[float], part: float) -> float:

@@ -31,7 +31,9 @@ from jaxff.io import read_frames as read_any
 from jaxff.knowledge.structure_families import Recipe, make_structures, supercell
 
 BEGINNING = 12
-"""Structures of each family in the first round, where there are no labelled data."""
+"""Structures of each family that is labelled first."""
+FIRST = ("strain", "rattle")
+"""The families, where there are no labelled data and no others are asked for."""
 BELIEVED = 0.8
 """Of the atoms that were labelled in a round, the part whose errors must be as expected; 0.9 are, of atoms like those
 of the training, and these were chosen for being unlike."""
@@ -117,10 +119,11 @@ class Loop:
             given = [atoms for file in run.paths(run.data) for atoms in read_any(file)]
             for atoms in given:
                 atoms.info["id"] = identity(atoms)
-            if not given:
+            families = ([] if given else FIRST) if run.begin is None else run.begin
+            if families:
                 recipe = Recipe(rattle=0.1, strain=0.03)
-                made = list(make_structures(self._crystals(), run.begin, BEGINNING, run.seed, recipe))
-                given = self._label(made, self.folder.round(0, "beginning"))[0]
+                made = list(make_structures(self._crystals(), families, BEGINNING, run.seed, recipe))
+                given += self._label(made, self.folder.round(0, "beginning"))[0]
             if not given:
                 raise JaxffError(
                     "the labeller failed on every structure of the beginning: there is nothing to train on"

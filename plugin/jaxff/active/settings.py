@@ -36,6 +36,7 @@ class Exploration(Section):
     atoms: int = Field(32, ge=1, description="A crystal is repeated until it has at least so many.")
     vacancies: int = Field(0, ge=0, description="Atoms that are taken out of the start.")
     surface: tuple[int, int, int] | None = Field(None, description="Miller indices: start from a slab cut so.")
+    disordered: bool = Field(False, description="Whether the start's atoms are put at random places: a liquid.")
     replicas: int = Field(1, ge=1, le=1000, description="Runs with other random numbers, in parallel.")
     temperature: list[float] = Field([], description="K: constant, or a ramp through these values.")
     pressure: list[float] | None = Field(None, description="GPa: constant, or a ramp; null: the cell is fixed.")
@@ -101,8 +102,8 @@ class Active(Section):
     data: list[str] = Field([], description="Labelled structures to begin with.")
     structures: list[str] = Field([], description="Crystals to start from; else the first frame of the data.")
     labeller: dict[str, Any] = Field(description="As a teacher of `jaxff label`: pair_style, ase, jaxff or kim.")
-    begin: list[str] = Field(
-        ["strain", "rattle"], description="Families of structures to begin with, where there are no data."
+    begin: list[str] | None = Field(
+        None, description="Families to label first, a dozen of each; null: strain and rattle, where there are no data."
     )
     explore: list[Exploration] = Field(min_length=1)
     goal: Goal = Goal()
@@ -118,8 +119,8 @@ class Active(Section):
         names = [e.name for e in self.explore]
         if len(set(names)) < len(names):
             raise ValueError("two explorations have the same name")
-        _check_families(self.begin)
-        if not self.data and not self.begin:
+        _check_families(self.begin or [])
+        if not self.data and self.begin == []:
             raise ValueError("give data (labelled structures) or begin (families of structures to label first)")
         if not self.data and not self.structures:
             raise ValueError("give data (labelled structures), structures (crystals to start from) or both")

@@ -13,8 +13,11 @@ from jax_models.errors import ConvergenceError
 from jaxff.knowledge.structure_families import supercell
 from jaxff.properties.relaxation import relax, require_crystal
 
-LINDEMANN = 0.12
-"""Root mean square displacement of each atom, in distances of nearest neighbours, at which a crystal melts."""
+LINDEMANN, COMPOUND = 0.12, 0.16
+"""Root mean square displacement of each atom, in distances of nearest neighbours, at which a crystal melts: elements
+and alloys, and compounds, where neighbours are unlike (rock salt: 0.16 at 1074 K)."""
+LIKE = 1.2
+"""Distances of nearest neighbours within which a compound has no two atoms of one element."""
 SOFTER = 0.5
 """Waves move atoms further than independent oscillators of the same stiffness; 0.56 in a Debye solid, less in open
 crystals."""
@@ -67,11 +70,11 @@ def survey(structures: Sequence[Atoms], teacher: Calculator) -> Material:
         except ConvergenceError:
             atoms.set_positions(given.positions)
             atoms.set_cell(given.cell)
-        constants, distance = _oscillators(atoms, teacher)
+        constants, distance, lindemann = _oscillators(atoms, teacher)
         k = float(np.mean(constants))
         stiffness.append(k)
         periods.append(_shortest_period(atoms, constants))
-        melting.append(SOFTER * k * (LINDEMANN * distance) ** 2 / (3 * units.kB))
+        melting.append(SOFTER * k * (lindemann * distance) ** 2 / (3 * units.kB))
         moduli.append(_bulk_modulus(atoms, teacher))
         atoms.calc = None
         relaxed.append(atoms)
@@ -80,8 +83,9 @@ def survey(structures: Sequence[Atoms], teacher: Calculator) -> Material:
     return Material(relaxed, estimate, min(stiffness), min(moduli), round(timestep, 2))
 
 
-def _oscillators(atoms: Atoms, teacher: Calculator) -> tuple[np.ndarray, float]:
-    """Force constant of each atom of a supercell (eV/Å²), and the shortest distance (Å)."""
+def _oscillators(atoms: Atoms, teacher: Calculator) -> tuple[np.ndarray, float, float]:
+    """Force constant of each atom of a supercell (eV/Å²), the shortest distance (Å), and how far, in such distances,
+    atoms move where it melts."""
     cell = supercell(atoms, 16)
     cell.calc = teacher
     generator = np.random.default_rng(0)
@@ -101,7 +105,10 @@ def _oscillators(atoms: Atoms, teacher: Calculator) -> tuple[np.ndarray, float]:
         by_element[chosen] = products[chosen].sum() / squares[chosen].sum()
     distances = cell.get_all_distances(mic=True)
     np.fill_diagonal(distances, np.inf)
-    return np.maximum(by_element, 0.1), float(distances.min())
+    shortest = float(distances.min())
+    alike = cell.numbers[:, None] == cell.numbers
+    lindemann = LINDEMANN if np.any(alike & (distances < LIKE * shortest)) else COMPOUND
+    return np.maximum(by_element, 0.1), shortest, lindemann
 
 
 def _shortest_period(atoms: Atoms, constants: np.ndarray) -> float:

@@ -12,7 +12,7 @@ EXPLORATIONS = ("strained", "crystal", "surface", "vacancy", "liquid")
 """What is explored unless less is asked for."""
 BAR = 2.5
 """Nine of ten errors of forces are below 2.5 times the RMS error of their components, if these are normal."""
-SUPERHEATED, LIQUID = 1.8, 1.2
+SUPERHEATED, LIQUID = 1.8, 1.3
 """Times the melting point: where a small cell melts within a picosecond, and where the liquid is looked at."""
 COMPRESSED, EXTENDED = 0.06, -0.02
 """Pressures, in units of the bulk modulus."""
@@ -76,7 +76,7 @@ def plan(
         ],
         "vacancy": [{"vacancies": 1, "temperature": [cold, melting], "steps": steps // 2}],
         "liquid": [
-            {"temperature": [hot, hot, liquid], "steps": steps},
+            {"disordered": True, "temperature": [hot, hot, liquid], "steps": steps},
             {"name": "liquid-free", "temperature": [hot, liquid], "pressure": [0.0], "steps": steps},
         ],
     }
