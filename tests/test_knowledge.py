@@ -149,6 +149,15 @@ def test_the_robust_loss_is_a_mean_square_that_forgets_outliers():
     assert float(robust_mean(small, ~used)) == 0.0
 
 
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_few_labels_that_are_off_alike_are_not_outliers(number):
+    """A teacher's bias of one, and a scatter of a fifth of it: all must pull the network."""
+    generator = np.random.default_rng(number)
+    residuals = jnp.asarray(1.0 + 0.2 * generator.normal(size=(500, number)))
+    slopes = jax.vmap(jax.grad(lambda r: robust_mean(r, jnp.ones(number, bool))))(residuals)
+    assert np.mean(np.asarray(slopes) == 0) == 0
+
+
 @pytest.mark.parametrize("choice", ["structure", "environment"])
 def test_the_classifier_learns_whom_to_believe(choice):
     settings = dataclasses.replace(QUICK, epochs=30)

@@ -223,17 +223,17 @@ class WeakSupervision:
 
 
 def robust_mean(residual: Float[Array, "*n"], used: Bool[Array, " B"]) -> Float[Array, ""]:
-    """Mean over the used rows of Tukey's loss, for residuals in units of 1.4826 MAD.
+    """Mean over the used rows of Tukey's loss, for residuals in units of 1.4826 times their median size.
 
     In the residuals' own units squared: for small ones it is their mean square, so that its weight means the same as
-    that of a mean squared error. The paper's is half of it over (1.4826 MAD)^2.
+    that of a mean squared error. The paper's is half of it over (1.4826 MAD)^2. The median size is about zero and not
+    about the residuals' median: two to four labels that are off by the same amount lie close together, and by their own
+    spread each would be an outlier without a gradient.
     """
     used = used.reshape(used.shape + (1,) * (residual.ndim - used.ndim)) & jnp.ones(residual.shape, bool)
     fixed = jnp.where(used, jax.lax.stop_gradient(residual), jnp.nan)
-    deviation = jnp.nanmedian(jnp.abs(fixed - jnp.nanmedian(fixed)))
-    scale = NORMAL * jnp.where(deviation > 1e-6, deviation, 1e-6)
-    # One residual has no spread: it is its own scale.
-    scale = jnp.where(jnp.sum(used) > 1, scale, jnp.maximum(jnp.nanmax(jnp.abs(fixed)), 1e-6))
+    size = jnp.nanmedian(jnp.abs(fixed))
+    scale = NORMAL * jnp.where(size > 1e-6, size, 1e-6)
     x = jnp.where(used, residual, 0.0) / jax.lax.stop_gradient(jnp.nan_to_num(scale, nan=1.0))
     inside = 1.0 - jnp.minimum((x / TUKEY) ** 2, 1.0)
     loss = TUKEY**2 / 3.0 * (1.0 - inside**3) * jax.lax.stop_gradient(jnp.nan_to_num(scale, nan=1.0)) ** 2
