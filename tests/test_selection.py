@@ -168,7 +168,9 @@ def test_jaxff_select_features(tmp_path):
     done = CliRunner().invoke(app, ["select-features", str(tmp_path / "cu.xyz"), "--out", str(out), *options])
     assert done.exit_code == 0, done.output
     assert "nested cross-validation" in " ".join(done.output.split())
-    report = json.loads((tmp_path / "cu.jaxff.selection.json").read_text())
+    text = (tmp_path / "cu.jaxff.selection.json").read_text()
+    assert "NaN" not in text and "Infinity" not in text
+    report = json.loads(text)
     assert {"method", "size", "path", "nested", "selected", "ensemble_sizes"} <= set(report)
     assert len(report["selected"]) == report["size"] <= 6
     assert {"body_order", "l", "channel", "frequency"} <= set(report["selected"][1])

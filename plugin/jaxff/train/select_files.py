@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -59,7 +60,7 @@ def select_files(
         )
     report = result.report
     result.potential.save(out)
-    write_atomically(f"{out}.selection.json", (json.dumps(report, indent=1) + "\n").encode())
+    write_atomically(f"{out}.selection.json", (json.dumps(_known(report), indent=1, allow_nan=False) + "\n").encode())
     save(selection_path(report), f"{out}.selection.png")
     save(selected_feature_counts(report["selected"]), f"{out}.features.png")
     console.print(_path_table(report))
@@ -80,3 +81,12 @@ def _path_table(report: dict[str, Any]) -> Table:
         values = record["error"], record["spread"], record["training_error"]
         table.add_row(str(record["features"]), *(f"{v:.4g}" for v in values), f"{record['ridge']:.0e}", style=style)
     return table
+
+
+def _known(value: Any) -> Any:
+    """``value`` with null for numbers that are not finite, of which JSON knows none: it means "not computed"."""
+    if isinstance(value, dict):
+        return {key: _known(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known(part) for part in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
