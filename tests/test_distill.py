@@ -22,6 +22,7 @@ from jaxff.distill.comparison import property_rows, state_errors
 from jaxff.distill.distillation import labeller_of
 from jaxff.distill.material import survey
 from jaxff.distill.plan import plan
+from jaxff.distill.report import verdict
 from jaxff.properties.radial_distribution import radial_distributions
 
 SILICON = Path(__file__).resolve().parents[1] / "lammps_examples" / "Si.jaxff"
@@ -72,6 +73,15 @@ def test_student_and_teacher_are_compared():
     assert rows["volume, Å³/atom"] == pytest.approx(5)
     assert rows["C11, GPa"] == pytest.approx(-10)
     assert rows["phonons, RMS difference, THz"] == pytest.approx(10)
+
+
+def test_the_verdict_names_the_worst_state_and_how_to_go_on():
+    states = {"crystal": {"frames": 8, "force_error_part": 0.05}, "liquid": {"frames": 8, "force_error_part": 0.12}}
+    states["surface"] = {"frames": 0, "failed": 8}
+    missed = verdict({"states": states, "error_asked_for": 0.1, "goal_met": False})
+    assert "MORE THAN ASKED FOR: in liquid 12.0 %" in missed and "--rounds" in missed
+    met = verdict({"states": states, "error_asked_for": 0.2, "goal_met": True})
+    assert met == "force errors are in every state at most 12.0 % of the RMS force (20 % asked for)"
 
 
 def test_radial_distributions_see_images():

@@ -48,7 +48,7 @@ def distill(
 
     from jaxff.cli.outputs import POTENTIAL, Output, check_outputs
     from jaxff.distill.distillation import Request, distill, write_comparison
-    from jaxff.distill.report import liquid_difference, tables
+    from jaxff.distill.report import liquid_difference, tables, verdict
 
     files = [*structures, *(more or [])]
     check_outputs([Output("--out", out, POTENTIAL)], [*teacher, *files])
@@ -72,5 +72,5 @@ def distill(
     difference = liquid_difference(comparison)
     if difference is not None:
         console.print(f"liquid at {comparison['liquid_k']:.0f} K: g(r) differ by {difference:.3f} on average")
-    console.print(f"{out}: {comparison['labels']} labels; {comparison['why']}", highlight=False)
+    console.print(f"{out}: {comparison['labels']} labels; {verdict(comparison)}", highlight=False)
     console.print(f"comparison: {request.folder}/comparison.json, .png", highlight=False)

@@ -27,7 +27,7 @@ from jaxff.active.settings import Active, read_active
 from jaxff.active.training import train_potential, write_parts
 from jaxff.distill.comparison import liquid, properties, property_rows, speed, state_errors
 from jaxff.distill.material import Material, survey
-from jaxff.distill.plan import plan
+from jaxff.distill.plan import ERROR, plan
 from jaxff.io import read_frames as read_any
 from jaxff.knowledge.teachers import JaxffTeacher, Teacher, parse_teacher, read_teachers
 
@@ -95,11 +95,15 @@ def distill(request: Request, console: Console) -> dict[str, Any]:
         highlight=False,
     )
     outcome = run_active(run, console)
-    console.print(outcome.why, highlight=False)
     student = _last_training(run, folder, outcome.rounds, console)
     potential = _with_origin(Potential.load(student), request, teacher)
     potential.save(request.out)
-    comparison = {"goal_met": outcome.met, "why": outcome.why, "labels": _labels(run)}
+    comparison = {
+        "goal_met": outcome.met,
+        "why": outcome.why,
+        "labels": _labels(run),
+        "error_asked_for": request.options.get("error", ERROR),
+    }
     return comparison | _compared(request, run, material, teacher, console)
 
 

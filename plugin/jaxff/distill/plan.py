@@ -16,6 +16,8 @@ SUPERHEATED, LIQUID = 1.8, 1.3
 """Times the melting point: where a small cell melts within a picosecond, and where the liquid is looked at."""
 COMPRESSED, EXTENDED = 0.06, -0.02
 """Pressures, in units of the bulk modulus."""
+ERROR = 0.1
+"""Force error that is aimed at unless another is asked for, as a part of the root mean square force."""
 PICOSECONDS = 5.0
 """Of each run of dynamics."""
 
@@ -28,7 +30,7 @@ def plan(
     *,
     explore: Sequence[str] = (),
     hottest: float | None = None,
-    error: float | None = None,
+    error: float = ERROR,
     atoms: int = 48,
     rounds: int = 6,
     per_round: int = 48,
@@ -45,7 +47,7 @@ def plan(
         out: folder of the run.
         explore: names out of ``EXPLORATIONS``; none: all of them.
         hottest: K; None: 1.8 times the estimated melting point.
-        error: force error to reach, as a part of the root mean square force; None: 0.1.
+        error: force error to reach, as a part of the root mean square force.
         atoms: of each cell, at least.
         rounds, per_round: of the loop.
         visits: neighbours seen in each training.
@@ -81,7 +83,7 @@ def plan(
         ],
     }
     explorations = [shared | {"name": name} | run for name in chosen for run in dynamics[name]]
-    aim = (0.1 if error is None else error) * BAR * material.force_scale(melting)
+    aim = error * BAR * material.force_scale(melting)
     return {
         "out": out,
         "structures": [structures],

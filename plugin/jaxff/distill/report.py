@@ -52,6 +52,21 @@ def tables(comparison: Mapping[str, Any]) -> Iterator[Table]:
     yield speeds
 
 
+def verdict(comparison: Mapping[str, Any]) -> str:
+    """Whether every state's force errors are as small as asked for; and if the run ended before its goal, how it goes
+    on."""
+    shown = {name: found["force_error_part"] for name, found in comparison["states"].items() if found["frames"]}
+    asked = 100 * comparison["error_asked_for"]
+    if not shown:
+        return "no state could be compared"
+    worst = max(shown, key=lambda name: shown[name])
+    kept = "in every state at most" if 100 * shown[worst] <= asked else f"MORE THAN ASKED FOR: in {worst}"
+    text = f"force errors are {kept} {100 * shown[worst]:.1f} % of the RMS force ({asked:g} % asked for)"
+    if not comparison["goal_met"]:
+        text += "; some forces are still expected to be worse, and the same command with more --rounds goes on"
+    return text
+
+
 def liquid_difference(comparison: Mapping[str, Any]) -> float | None:
     """Mean absolute difference of the two liquids' radial distribution functions, over all pairs of elements."""
     ours, theirs = comparison.get("liquid_student"), comparison.get("liquid_teacher")
@@ -68,7 +83,7 @@ def comparison_plot(comparison: Mapping[str, Any]) -> Figure:
     panels: Any = figure.subplots(1, 2 if difference is not None else 1, squeeze=False)[0]
     parts = [100 * found["force_error_part"] for found in shown.values()]
     panels[0].barh(list(shown), parts, color="tab:blue")
-    panels[0].axvline(10.0, color="0.5", linewidth=1, linestyle="--")
+    panels[0].axvline(100 * comparison["error_asked_for"], color="0.5", linewidth=1, linestyle="--")
     panels[0].invert_yaxis()
     panels[0].set_xlabel("force error, % of the RMS force")
     if difference is not None:

@@ -21,7 +21,7 @@ CLOSEST = 0.6
 """Of the sum of two covalent radii: pairs that come closer are drawn again; no empirical potential means anything
 there."""
 PUSHED, PUSHES = 0.85, 200
-"""Of the sum of two covalent radii: to what distance, and how often, pairs of a disordered structure are pushed."""
+"""Of the distance in the crystal: how far, and how often, pairs of a disordered structure are pushed apart."""
 FACES = ((1, 0, 0), (1, 1, 0), (1, 1, 1), (2, 1, 0), (2, 1, 1), (2, 2, 1), (3, 1, 1))
 VACUUM = 8.0
 """Å on either side of a slab."""
@@ -94,24 +94,40 @@ def cut(crystal: Atoms, generator: np.random.Generator, recipe: Recipe) -> Atoms
 
 
 def disordered(crystal: Atoms, generator: np.random.Generator, recipe: Recipe) -> Atoms:
-    """Atoms at random places, pushed apart until the closest are about as near as in a hot liquid; denser than the
-    crystal by a twentieth, to more open by a third."""
+    """Atoms at random places, pushed apart until pairs are about as near as in a hot liquid, which is a little nearer
+    than in the crystal, each pair of elements by itself; denser than the crystal by a twentieth, to more open by a
+    third."""
     from ase.neighborlist import neighbor_list
 
     atoms = crystal.copy()
     atoms.set_cell(atoms.cell * generator.uniform(0.95, 1.33) ** (1 / 3))
     atoms.set_scaled_positions(generator.uniform(size=(len(atoms), 3)))
-    radii = PUSHED * covalent_radii[atoms.numbers]
+    nearest = {pair: PUSHED * distance for pair, distance in _nearest(crystal).items()}
     for _ in range(PUSHES):
-        i, j, distance, vector = neighbor_list("ijdD", atoms, radii.tolist())
+        i, j, distance, vector = neighbor_list("ijdD", atoms, nearest)
         if not len(i):
             break
-        overlap = radii[i] + radii[j] - distance
+        symbols = atoms.get_chemical_symbols()
+        wanted = np.array([nearest[tuple(sorted((symbols[a], symbols[b])))] for a, b in zip(i, j, strict=True)])
         # Each of the two moves half of the way; two atoms on one point go where chance sends them.
         along = np.where(distance[:, None] > 1e-6, vector, generator.normal(size=vector.shape))
         along /= np.linalg.norm(along, axis=1)[:, None]
-        np.add.at(atoms.positions, i, -0.5 * overlap[:, None] * along)
+        np.add.at(atoms.positions, i, -0.5 * (wanted - distance)[:, None] * along)
     return atoms
+
+
+def _nearest(crystal: Atoms) -> dict[tuple[str, str], float]:
+    """Å: the shortest distance of each pair of elements, by sorted symbols."""
+    repeated = crystal * (2, 2, 2)
+    distances = repeated.get_all_distances(mic=True)
+    np.fill_diagonal(distances, np.inf)
+    symbols = np.array(repeated.get_chemical_symbols())
+    elements = sorted(set(symbols))
+    return {
+        (a, b): float(distances[np.ix_(symbols == a, symbols == b)].min())
+        for n, a in enumerate(elements)
+        for b in elements[n:]
+    }
 
 
 def prototype(elements: Sequence[str], generator: np.random.Generator, recipe: Recipe) -> Atoms:
