@@ -91,6 +91,14 @@ class LocalModel(eqx.Module):
         return self.readout(features, neighborhood.species) + of_priors, features
 
 
+def at_point(descriptor: Descriptor, environments: Neighborhood) -> Float[Array, "N F"]:
+    """Features of points that are no atoms. A species of -1 tells descriptors that count an atom at the centre that
+    there is none; to others every point is like an atom of the first element."""
+    centers = environments.species
+    species = jnp.full_like(centers, -1 if getattr(descriptor, "counts_center", False) else 0)
+    return descriptor(environments._replace(species=species))
+
+
 class PointDescriptor(eqx.Module):
     """A descriptor on points that are not atoms. One network serves all of them, whatever elements are around."""
 
@@ -98,10 +106,7 @@ class PointDescriptor(eqx.Module):
     inner: Descriptor
 
     def at_point(self, environments: Neighborhood) -> Float[Array, "N F"]:
-        """Features of points. A species of -1 tells descriptors that count an atom at the centre that there is none."""
-        if not getattr(self.inner, "counts_center", False):
-            environments = environments._replace(species=jnp.zeros_like(environments.species))
-        return self.inner(environments)
+        return at_point(self.inner, environments)
 
     def __call__(self, neighborhood: Neighborhood) -> Float[Array, "N F"]:
         """Mean over each atom's points, by which the features are normalised."""

@@ -13,6 +13,7 @@ from jax_models.elements import ATOMIC_NUMBERS, element_indices
 from jax_models.errors import ConfigError, StructureError
 from jax_models.interfaces import Descriptor
 from jax_models.neighborhood import Neighborhood, bucket, neighborhood_of
+from jaxff.feature_points import environments_at
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -31,10 +32,12 @@ def describe(
     r_cut: float | None = None,
     cutoff: float | None = None,
     elements: Sequence[str] | None = None,
+    points: Sequence[Float[np.ndarray, "P 3"]] | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> Float[np.ndarray, "A F"]:
-    """Features of every atom of every structure, one row an atom, in the order they come in; float64.
+    """Features of every atom of every structure, one row an atom, in the order they come in; float64. With ``points``,
+    one row a point.
 
     The global descriptors ``mbtr_global`` and ``scattering`` give one row a structure.
 
@@ -47,6 +50,8 @@ def describe(
             given.
         cutoff: Å. The descriptor as a potential of this cutoff has it: its defaults, fading out smoothly.
         elements: chemical symbols, in the order of the features; those of the structures by atomic number if not given.
+        points: for each structure, where to look from (Å, [P, 3]) instead of from its atoms; `jaxff.feature_points`
+            gives the middles of bonds and grids.
         seed: for descriptors with learned parameters (ace): which random ones.
         **settings: the descriptor's own, e.g. ``n_max=8``.
 
@@ -67,6 +72,10 @@ def describe(
     if not structures:
         raise StructureError("there are no structures to describe")
     elements = _elements(structures, elements)
+    if points is not None and descriptor in GLOBAL:
+        raise ConfigError(f"{descriptor} describes whole structures; it has no features of points")
+    if points is not None and len(points) != len(structures):
+        raise ConfigError(f"there are points for {len(points)} structures, and {len(structures)} structures")
     if descriptor == "scattering":
         if r_cut is not None or cutoff is not None:
             raise ConfigError(
@@ -81,13 +90,39 @@ def describe(
     with jax.enable_x64(True):
         neighborhoods = []
         for number, atoms in enumerate(structures):
+            if points is not None:
+                neighborhoods.append(environments_at(atoms, points[number], elements, built.cutoff))
+                continue
             species = element_indices(atoms.get_chemical_symbols(), elements)
             nb = neighborhood_of(atoms.positions, atoms.cell.array, atoms.pbc, species, built.cutoff)
             distance2 = np.sum(nb.vectors**2, axis=2)
             if (distance2[nb.mask] == 0).any():
                 raise StructureError(f"structure {number} has two atoms at the same place; move or remove one of them")
             neighborhoods.append(nb)
-        return _evaluate(built, neighborhoods)
+        return _evaluate(built, neighborhoods, points is not None)
+
+
+def feature_names(
+    descriptor: str,
+    *,
+    r_cut: float | None = None,
+    cutoff: float | None = None,
+    elements: Sequence[str],
+    seed: int = 0,
+    **settings: Any,
+) -> dict[str, np.ndarray]:
+    """``names``: of each feature of `describe`, a JSON object that says what it is; nothing where the descriptor does
+    not say it."""
+    import json
+
+    if descriptor == "mbtr_global":
+        return {}
+    if descriptor == "scattering":
+        built = _scattering(tuple(elements), settings)
+    else:
+        built = build_for(descriptor, tuple(elements), r_cut, cutoff, seed, settings)
+    named = getattr(built, "feature_names", None)
+    return {} if named is None else {"names": np.array([json.dumps(name) for name in named])}
 
 
 def build_for(
@@ -120,14 +155,19 @@ def build_for(
 
 
 def _whole_cells(structures: Sequence[Atoms], elements: tuple[str, ...], settings: dict[str, Any]) -> np.ndarray:
-    from jax_models.descriptors import WHOLE_CELL
-    from jax_models.models import construct
     from jax_models.whole_cell import features_of
 
-    built = construct(WHOLE_CELL, "descriptor", {"name": "scattering", **settings}, elements)
+    built = _scattering(elements, settings)
     species = [element_indices(atoms.get_chemical_symbols(), elements) for atoms in structures]
     systems = [(a.positions, a.cell.array, a.pbc, s) for a, s in zip(structures, species, strict=True)]
     return features_of(built, systems)
+
+
+def _scattering(elements: tuple[str, ...], settings: dict[str, Any]) -> Any:
+    from jax_models.descriptors import WHOLE_CELL
+    from jax_models.models import construct
+
+    return construct(WHOLE_CELL, "descriptor", {"name": "scattering", **settings}, elements)
 
 
 def _global(atoms: Atoms, elements: tuple[str, ...], r_cut: float | None, settings: dict[str, Any]) -> np.ndarray:
@@ -166,12 +206,14 @@ def _elements(structures: Sequence[Atoms], elements: Sequence[str] | None) -> tu
 
 
 @eqx.filter_jit
-def _features(built: Descriptor, neighborhood: Neighborhood) -> Float[Array, "N F"]:
+def _features(built: Descriptor, neighborhood: Neighborhood, points: bool) -> Float[Array, "N F"]:
     # Compiled once for equal settings and shapes, however often `describe` is called.
-    return built(neighborhood)
+    from jax_models.models import at_point
+
+    return at_point(built, neighborhood) if points else built(neighborhood)
 
 
-def _evaluate(built: Any, neighborhoods: list[Neighborhood]) -> np.ndarray:
+def _evaluate(built: Any, neighborhoods: list[Neighborhood], points: bool) -> np.ndarray:
     """All centres in blocks of equal shape: rows are independent, so structures may share a block."""
     width = bucket(max(nb.mask.shape[1] for nb in neighborhoods))
     n = sum(len(nb.species) for nb in neighborhoods)
@@ -194,5 +236,5 @@ def _evaluate(built: Any, neighborhoods: list[Neighborhood]) -> np.ndarray:
     features = np.empty((rows, built.n_features))
     for at in range(0, rows, block):
         part = slice(at, at + block)
-        features[part] = _features(built, Neighborhood(*(field[part] for field in everything[:4])))
+        features[part] = _features(built, Neighborhood(*(field[part] for field in everything[:4])), points)
     return features[:n]
