@@ -27,6 +27,7 @@ from jaxff.cli.label import label
 from jaxff.cli.lmp import CONTEXT as LMP_CONTEXT
 from jaxff.cli.lmp import lmp
 from jaxff.cli.md import md
+from jaxff.cli.notes import print_notes
 from jaxff.cli.phonons import phonons
 from jaxff.cli.relax import relax
 from jaxff.cli.report import report
@@ -83,7 +84,7 @@ def _common(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    pass
+    print_notes()
 
 
 def main() -> None:

@@ -136,6 +136,8 @@ def read_data(
         "versions": {name: version(name) for name in ("jax", "numpy", "equinox", "optax")}
         | {"python": platform.python_version()},
     }
+    if config.data.weights:
+        provenance["weights"] = config.data.weights
     return data, provenance
 
 

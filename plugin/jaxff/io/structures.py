@@ -1,34 +1,19 @@
-"""Labelled structures from any file that ASE reads."""
+"""Labelled structures as plain arrays, from frames and files."""
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jax_models.errors import DatasetError
 from jax_models.training.data.structures import Structure
-from jaxff.compression import OPENERS
-from jaxff.spelling import guess
+from jaxff.io.frames import read_frames
+from jaxff.io.labels import Labels, label_of, matrix, virial_of
+from jaxff.io.recognition import recognised
 
 CHARGES = ("charge", "total_charge", "net_charge")
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Under which names a frame's labels stand: in ``atoms.calc``'s results, ``atoms.info`` or ``atoms.arrays``."""
-
-    energy_key: str = "energy"
-    forces_key: str = "forces"
-    stress_key: str = "stress"
-    """ASE's sign, eV/Å^3: 6 numbers (xx yy zz yz xz xy), 9, or 3x3."""
-    density_key: str = "energy_density"
-    """An array (n1, n2, n3), eV/Å^3, on a grid over the cell: for models that look from a grid."""
 
 
 def read_structures(path: str | os.PathLike, labels: Labels | None = None) -> list[Structure]:
@@ -40,7 +25,9 @@ def read_structures(path: str | os.PathLike, labels: Labels | None = None) -> li
     Raises:
         DatasetError: the file cannot be read, has no frames, or a frame has no energy; the text names the frame.
     """
-    return [structure_of(atoms, f"{path}, frame {n}", labels) for n, atoms in enumerate(read_frames(path))]
+    frames = read_frames(path)
+    labels = recognised(frames, os.fspath(path), labels or Labels())
+    return [structure_of(atoms, f"{path}, frame {n}", labels) for n, atoms in enumerate(frames)]
 
 
 def read_teacher_frames(
@@ -56,9 +43,10 @@ def read_teacher_frames(
         DatasetError: the file cannot be read, a label has the wrong shape or is not finite, or a frame has neither an
             energy nor a teacher's; the text names the frame.
     """
-    labels = labels or Labels()
+    frames = read_frames(path)
+    labels = recognised(frames, os.fspath(path), labels or Labels(), teachers=True)
     teachers, structures = [], []
-    for number, atoms in enumerate(read_frames(path)):
+    for number, atoms in enumerate(frames):
         name = f"{path}, frame {number}"
         teachers.append(_teacher_answers(atoms, name))
         energy = label_of(atoms, labels.energy_key)
@@ -80,9 +68,7 @@ def _teacher_answers(atoms: Any, name: str) -> dict[str, Any]:
             continue
         forces, stress = atoms.arrays.get(f"forces_{teacher}"), atoms.info.get(f"stress_{teacher}")
         virial = (
-            None
-            if stress is None or not periodic
-            else _matrix(stress, f"{name}: stress_{teacher}") * atoms.get_volume()
+            None if stress is None or not periodic else matrix(stress, f"{name}: stress_{teacher}") * atoms.get_volume()
         )
         for what, value, shape in (
             ("energy", energy, ()),
@@ -95,39 +81,6 @@ def _teacher_answers(atoms: Any, name: str) -> dict[str, Any]:
                 )
         result[teacher] = {"energy": float(energy), "forces": forces, "virial": virial}
     return result
-
-
-def read_frames(path: str | os.PathLike) -> list[Any]:
-    """All frames of ``path`` as ASE atoms.
-
-    Raises:
-        DatasetError: the file is missing, cannot be read, or has no frames.
-    """
-    import ase.io
-
-    try:
-        # ASE seeks in what it reads; in a compressed file each seek unpacks it from the start.
-        text = _unpacked(Path(path))
-        frames: Any
-        if text is None:
-            frames = ase.io.read(os.fspath(path), ":")
-        else:
-            frames = ase.io.read(io.StringIO(text), ":", format="extxyz")
-    except FileNotFoundError:
-        raise DatasetError(f"there is no file {path}") from None
-    except Exception as error:  # each of ASE's formats, and each decompressor, raises its own types
-        raise DatasetError(f"cannot read {path}: {type(error).__name__}: {error}") from None
-    if not frames:
-        raise DatasetError(f"{path} is empty: it has no frames")
-    return frames
-
-
-def _unpacked(path: Path) -> str | None:
-    """The text of a compressed extended XYZ; None where ``path`` is anything else."""
-    if path.suffix not in OPENERS or Path(path.stem).suffix not in (".xyz", ".extxyz"):
-        return None
-    with OPENERS[path.suffix](path, "rt", encoding="utf-8") as file:
-        return file.read()
 
 
 def structure_of(atoms: Any, name: str, labels: Labels | None = None) -> Structure:
@@ -169,58 +122,3 @@ def _charge(atoms: Any) -> float:
     """The net charge that a frame's line tells."""
     found = next((atoms.info[key] for key in CHARGES if key in atoms.info), 0.0)
     return float(found) if isinstance(found, int | float | np.number) else 0.0
-
-
-def virial_of(atoms: Any, name: str, labels: Labels) -> np.ndarray | None:
-    """dE/dstrain in eV, where a frame's stress may be used."""
-    volume = abs(np.linalg.det(atoms.cell.array))
-    if str(atoms.info.get("stress_flag", "ok")) != "ok" or not atoms.pbc.all() or volume < 1e-8:
-        return None
-    stress = label_of(atoms, labels.stress_key)
-    if stress is not None:
-        return _matrix(stress, f"{name}: {labels.stress_key}") * volume
-    virial = label_of(atoms, "virial")
-    return None if virial is None else -_matrix(virial, f"{name}: virial")
-
-
-def _matrix(value: Any, what: str) -> np.ndarray:
-    value = np.asarray(value, float)
-    if value.shape == (6,):
-        xx, yy, zz, yz, xz, xy = value
-        return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-    if value.size == 9:
-        return value.reshape(3, 3)
-    raise DatasetError(f"{what} has shape {value.shape}; it must have 6 numbers (xx yy zz yz xz xy), 9, or 3x3")
-
-
-def label_names(frames: Iterable[Any]) -> list[str]:
-    """Everything that any of ``frames`` carries beside elements and positions."""
-    found: set[str] = set()
-    for atoms in frames:
-        found |= {*(atoms.calc.results if atoms.calc is not None else ()), *atoms.info, *atoms.arrays}
-    return sorted(found - {"numbers", "positions", "config_type"})
-
-
-def check_asked(frames: Sequence[Any], asked: Mapping[str, str]) -> None:
-    """Refuse names of labels that a user gave and no frame has.
-
-    Args:
-        asked: the setting or option, and the name that it was given.
-
-    Raises:
-        DatasetError: no frame has a label of that name; the text has those that there are.
-    """
-    names = label_names(frames)
-    for setting, name in asked.items():
-        if name not in names:
-            raise DatasetError(
-                f"{setting} is {name!r}, but no frame has that; they have {', '.join(names) or 'no labels'}"
-                f"{guess(name, names)}"
-            )
-
-
-def label_of(atoms: Any, key: str) -> Any:
-    """What a frame says under ``key``, wherever ASE put it; None where it says nothing."""
-    # ASE's extended-xyz reader moves energy, forces and stress into a calculator; other names stay where they were.
-    places: Sequence[Any] = (atoms.calc.results if atoms.calc is not None else {}, atoms.info, atoms.arrays)
-    return next((place[key] for place in places if place.get(key) is not None), None)
