@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from jax_models import DatasetError, StructureError
 from jaxff.io import Labels, check_asked, label_of, read_frames, recognised, virial_of
+from jaxff.io.labels import options_of
 
 
 @dataclass
@@ -151,11 +152,10 @@ def read_labelled(
     Raises:
         DatasetError: it cannot be read, has no label of a name that was asked for, or none to compare with.
     """
-    given = {"energy_key": energy_key, "forces_key": forces_key, "stress_key": stress_key, "virial_key": virial_key}
+    given = Labels(energy_key=energy_key, forces_key=forces_key, stress_key=stress_key, virial_key=virial_key)
     frames = read_frames(path)
-    asked = {f"--{key.replace('_', '-')}": name for key, name in given.items() if name != getattr(Labels, key)}
-    check_asked(frames, asked)
-    keys = recognised(frames, str(path), Labels(**given))
+    check_asked(frames, options_of(given))
+    keys = recognised(frames, str(path), given)
     labelled = [labels_of(atoms, f"{path}, frame {n}", keys) for n, atoms in enumerate(frames)]
     if all(frame.energy is None and frame.forces is None for frame in labelled):
         raise DatasetError(f"no structure in {path} has an energy or forces to compare with")

@@ -88,3 +88,10 @@ def check_asked(frames: Sequence[Any], asked: Mapping[str, str]) -> None:
                 f"{setting} is {name!r}, but no frame has that; they have {', '.join(names) or 'no labels'}"
                 f"{guess(name, names)}"
             )
+
+
+def options_of(labels: Labels) -> dict[str, str]:
+    """The options that gave ``labels`` names other than the usual ones, for `check_asked`."""
+    kinds = ("energy", "forces", "stress", "virial")
+    names = {kind: getattr(labels, f"{kind}_key") for kind in kinds}
+    return {f"--{kind}-key": name for kind, name in names.items() if name != getattr(Labels, f"{kind}_key")}

@@ -19,6 +19,7 @@ from jax_models.errors import ConfigError, TrainingError
 from jax_models.model_file import write_atomically
 from jax_models.training.teachers.alignment import aligned_references
 from jaxff.io import Labels, check_asked, label_of, read_frames, recognised
+from jaxff.io.labels import options_of
 from jaxff.knowledge.labelling import Answer, label
 from jaxff.knowledge.teachers import Teacher
 
@@ -73,9 +74,7 @@ def label_files(
     labels = labels or Labels()
     read = {path: read_frames(path) for path in paths}
     frames = [(f"{path}, frame {n}", atoms) for path, found in read.items() for n, atoms in enumerate(found)]
-    options = {"--energy-key": labels.energy_key, "--forces-key": labels.forces_key}
-    unusual = {option: name for option, name in options.items() if name not in ("energy", "forces")}
-    check_asked([atoms for _, atoms in frames], unusual)
+    check_asked([atoms for _, atoms in frames], options_of(labels))
     names = {path: recognised(found, str(path), labels, teachers=True) for path, found in read.items()}
     own = [
         (label_of(atoms, names[path].energy_key), label_of(atoms, names[path].forces_key))

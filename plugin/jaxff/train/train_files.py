@@ -131,7 +131,7 @@ def read_data(
     if start is None:
         check_architecture(config)
     data = read_training_data(paths, validation, config)
-    provenance = {
+    provenance: dict[str, Any] = {
         "data": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in data.files},
         "versions": {name: version(name) for name in ("jax", "numpy", "equinox", "optax")}
         | {"python": platform.python_version()},
