@@ -17,10 +17,11 @@ CHARGES = ("charge", "total_charge", "net_charge")
 
 
 def read_structures(path: str | os.PathLike, labels: Labels | None = None) -> list[Structure]:
-    """The labelled frames of ``path`` (.xyz, .xyz.xz, .extxyz, .traj, ... whatever `ase.io.read` opens).
+    """The labelled frames of ``path``, of any kind that `read_frames` knows.
 
     A frame's stress is used unless its ``stress_flag`` is other than "ok": then it is known to be wrong or to mean
     little (a slab), and only energy and forces count. Without a stress, a ``virial`` (= -stress x volume) is taken.
+    Names of labels that other packages write are taken where the usual ones are absent, see `recognised`.
 
     Raises:
         DatasetError: the file cannot be read, has no frames, or a frame has no energy; the text names the frame.
