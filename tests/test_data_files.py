@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import copy
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -135,15 +136,20 @@ def test_every_step_of_a_vasprun_with_the_free_energy(vasprun, caplog):
     assert zero[0].energy - first.energy == pytest.approx(vasprun["without"] - vasprun["smeared"], abs=1e-6)
 
 
-def test_every_step_of_an_outcar():
+@pytest.fixture
+def outcar():
+    """The text of ASE's example, twice the same step."""
     source = VASP / "OUTCAR_example_1"
     if not source.exists():
         pytest.skip("this ASE comes without its test data")
     text = source.read_text()
-    start = text.index("Iteration")
-    start = text.rindex("\n", 0, start)
-    start = text.rindex("\n", 0, start)
+    start = text.rindex("\n", 0, text.rindex("\n", 0, text.index("Iteration")))
     Path("OUTCAR").write_text(text + text[start:])
+    return text
+
+
+def test_every_step_of_an_outcar(outcar):
+    text = outcar
     found = read_structures("OUTCAR")
     assert len(found) == 2
     assert found[0].energy == pytest.approx(-68.22868532, abs=1e-6)  # TOTEN, not -68.23102426 without smearing
@@ -155,6 +161,25 @@ def test_every_step_of_an_outcar():
     np.testing.assert_allclose(
         [found[0].virial[0, 1], found[0].virial[1, 2], found[0].virial[0, 2]], stress[3:] * volume, rtol=1e-6, atol=1e-9
     )
+
+
+def test_steps_whose_electrons_did_not_converge_are_named(vasprun, outcar, caplog):
+    """They took as many electronic steps as were allowed."""
+    number = len(re.findall("Iteration +1", outcar))
+    for name, usual, fewer in (
+        ("vasprun.xml", '"NELM">    60', '"NELM">    9'),
+        ("OUTCAR", "NELM   =    120", f"NELM = {number}"),
+    ):
+        with caplog.at_level("INFO", "jaxff"):
+            read_frames(name)
+        assert "converged" not in caplog.text
+        text = Path(name).read_text()
+        assert usual in text
+        Path(name).write_text(text.replace(usual, fewer))
+        with caplog.at_level("INFO", "jaxff"):
+            read_frames(name)
+        assert "2 of 2 frames took all NELM" in caplog.text and "(frame 0, frame 1)" in caplog.text
+        caplog.clear()
 
 
 # --- DeePMD
@@ -197,9 +222,9 @@ def test_folders_of_deepmd(frames):
 
 
 def test_an_isolated_system_has_no_cell(frames):
-    write_system(Path("m"), frames[:1], virial=False)
+    write_system(Path("m"), frames[:1], virial=False, sets=1)
     Path("m/nopbc").touch()
-    (found,) = read_structures("m") if len(frames[:1]) == 1 else []
+    (found,) = read_structures("m")
     assert not found.periodic.any() and found.virial is None
 
 

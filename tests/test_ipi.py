@@ -121,6 +121,17 @@ def test_a_server_that_is_killed_is_said():
     listening.close()
 
 
+def test_a_server_of_another_protocol_is_said():
+    listening = socket.create_server(("localhost", 0))
+    client = connected(listening.getsockname()[1])
+    other, _ = listening.accept()
+    other.sendall(b"HTTP/1.1 400")
+    with pytest.raises(ConfigError, match="no message of i-PI's protocol"):
+        run_client(client, bulk("Si"), None)
+    other.close()
+    listening.close()
+
+
 INPUT = """<simulation verbosity='low'>
   <output prefix='run'>
     <properties stride='1' filename='out'> [ step, potential{{electronvolt}}, pressure_md{{megapascal}} ] </properties>

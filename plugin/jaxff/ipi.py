@@ -56,6 +56,10 @@ def run_client(
             for _ in client.irun(atoms, use_stress=bool(atoms.pbc.all())):
                 number += 1
                 done(number)
+        except (AssertionError, KeyError):
+            raise ConfigError(
+                "the server sent what is no message of i-PI's protocol, or a number that is not finite"
+            ) from None
         except OSError as error:
             raise ConfigError(
                 f"the connection broke after {number} evaluations ({error.strerror or error}); what the server wrote "
