@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from jax_models import DatasetError
 from jaxff.cli.app import app
 from jaxff.evaluation import read_labelled
-from jaxff.io import Labels, read_frames, read_structures, read_teacher_frames, recognised
+from jaxff.io import Labels, read_frames, read_labelled_frames, read_structures, read_teacher_frames, recognised
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +181,22 @@ def test_numbers_of_another_shape_are_no_labels(frames):
         atoms.arrays["REF_energy"] = np.ones(len(atoms))
         atoms.info["REF_forces"] = "none"
     assert recognised(odd, "odd.xyz", Labels()) == Labels()
+
+
+def test_labels_go_under_the_usual_names_where_files_are_put_together(frames, tmp_path):
+    """As an active loop does, which adds frames that its labeller has labelled."""
+    write(tmp_path / "a.xyz", renamed(frames, energy="REF_energy", forces="REF_forces", virial="REF_virials"))
+    found = read_labelled_frames(tmp_path / "a.xyz")
+    write(tmp_path / "together.xyz", [*found, *frames])
+    structures = read_structures(tmp_path / "together.xyz")
+    for one, other in zip(structures[: len(frames)], structures[len(frames) :], strict=True):
+        assert one.energy == pytest.approx(other.energy, abs=1e-6)
+        np.testing.assert_allclose(one.forces, other.forces, atol=1e-6)
+        np.testing.assert_allclose(one.virial, other.virial, atol=1e-5)
+    write(tmp_path / "usual.xyz", frames)
+    assert read_labelled_frames(tmp_path / "usual.xyz")[0].get_potential_energy() == pytest.approx(
+        frames[0].get_potential_energy()
+    )
 
 
 def test_evaluate_finds_them_too(frames, tmp_path):

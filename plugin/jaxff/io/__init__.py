@@ -3,7 +3,7 @@
 from jaxff.io.frames import read_frames
 from jaxff.io.labels import Labels, check_asked, label_names, label_of, virial_of
 from jaxff.io.recognition import recognised
-from jaxff.io.structures import read_structures, read_teacher_frames, structure_of
+from jaxff.io.structures import read_labelled_frames, read_structures, read_teacher_frames, structure_of
 
 __all__ = [
     "Labels",
@@ -11,6 +11,7 @@ __all__ = [
     "label_names",
     "label_of",
     "read_frames",
+    "read_labelled_frames",
     "read_structures",
     "read_teacher_frames",
     "recognised",

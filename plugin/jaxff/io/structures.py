@@ -31,6 +31,42 @@ def read_structures(path: str | os.PathLike, labels: Labels | None = None) -> li
     return [structure_of(atoms, f"{path}, frame {n}", labels) for n, atoms in enumerate(frames)]
 
 
+def read_labelled_frames(path: str | os.PathLike) -> list[Any]:
+    """The frames of ``path`` as ASE atoms, with recognised labels under the usual names: fit to be put together with
+    frames of other files.
+
+    Raises:
+        DatasetError: the file cannot be read, or has several names of a label that differ.
+    """
+    frames = read_frames(path)
+    labels = recognised(frames, os.fspath(path), Labels())
+    if labels == Labels():
+        return frames
+    return [_renamed(atoms, f"{path}, frame {n}", labels) for n, atoms in enumerate(frames)]
+
+
+def _renamed(atoms: Any, name: str, labels: Labels) -> Any:
+    from ase.calculators.singlepoint import SinglePointCalculator
+    from ase.stress import full_3x3_to_voigt_6_stress
+
+    found = {} if atoms.calc is None else dict(atoms.calc.results)
+    virial = virial_of(atoms, name, labels)
+    result = atoms.copy()
+    for kind in ("energy", "forces", "stress", "virial"):
+        key = getattr(labels, f"{kind}_key")
+        value = label_of(atoms, key)
+        if value is not None and key != kind:
+            found.pop(key, None)
+            result.info.pop(key, None)
+            result.arrays.pop(key, None)
+            if kind in ("energy", "forces"):
+                found[kind] = value
+    if virial is not None:
+        found["stress"] = full_3x3_to_voigt_6_stress(virial / atoms.get_volume())
+    result.calc = SinglePointCalculator(result, **found)
+    return result
+
+
 def read_teacher_frames(
     path: str | os.PathLike, labels: Labels | None = None
 ) -> tuple[list[dict[str, Any]], list[Structure]]:
