@@ -150,15 +150,15 @@ def test_a_wrong_key_of_forces_is_refused_and_missing_forces_are_said(here, caps
     frames = emt_frames(8)
     for atoms in frames:
         atoms.info.pop("config_type")
-        atoms.arrays["dft_forces"] = atoms.get_forces()
+        atoms.arrays["my_labels"] = atoms.get_forces()
         atoms.calc.results.pop("forces")
     write("renamed.xyz", frames)
     run("train", "renamed.xyz", "--out", "x.jaxff", "--dry-run")
     said = capsys.readouterr().out
-    assert "warning: no frame has forces" in said and "dft_forces" in said
-    text = refused("train", "renamed.xyz", "--out", "x.jaxff", "--set", "data.forces_key=dft_force")
-    assert "data.forces_key is 'dft_force', but no frame has that" in text and "did you mean dft_forces?" in text
-    run("train", "renamed.xyz", "--out", "x.jaxff", "--dry-run", "--set", "data.forces_key=dft_forces")
+    assert "warning: no frame has forces" in said and "my_labels" in said
+    text = refused("train", "renamed.xyz", "--out", "x.jaxff", "--set", "data.forces_key=my_label")
+    assert "data.forces_key is 'my_label', but no frame has that" in text and "did you mean my_labels?" in text
+    run("train", "renamed.xyz", "--out", "x.jaxff", "--dry-run", "--set", "data.forces_key=my_labels")
     assert "8 with forces" in capsys.readouterr().out
     assert "stres" in refused("train", "data.xyz", "--out", "x.jaxff", "--set", "data.stress_key=stres")
     Path("t.yaml").write_text("teachers: [{name: emt, ase: emt.EMT}]")

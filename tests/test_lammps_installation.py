@@ -6,13 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import make_potential
 from lammps_runs import BIN, run_lammps
+from typer.testing import CliRunner
 
+from jaxff.cli.app import app
 from jaxff.lammps.entry import find_libpython, find_plugin, plugin_directory
 from jaxff.lammps.launcher import mpirun
 
@@ -189,3 +192,22 @@ def test_builds_against_a_lammps_source_tree(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
     data = (tmp_path / "plugins" / "jaxffplugin.so").read_bytes()
     assert b"1 Jan 2030" in data
+
+
+def test_a_report_to_paste_has_versions_and_no_names_of_people(monkeypatch):
+    from jaxff.lammps import preflight
+
+    home = Path(sys.prefix).parent
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XLA_FLAGS", "")
+    found = preflight.Check("cache", "fail", f"{home}/cache and {sys.prefix}/lib", "do\nsomething")
+    monkeypatch.setattr(preflight, "checks", lambda: [preflight.check_jax, lambda: found])
+    done = CliRunner().invoke(app, ["doctor", "--report"])
+    assert done.exit_code == 1
+    lines = done.output.splitlines()
+    for name in ("jaxff", "jax", "jaxlib", "numpy", "ase", "lammps"):
+        assert f"{name}: {version(name)}" in lines
+    for needed in ("python: 3", "system: ", "processor: ", "cores usable", "XLA_FLAGS=", "  ok JAX: "):
+        assert needed in done.output
+    assert "fail cache: ~/cache and <environment>/lib" in lines
+    assert str(home) not in done.output

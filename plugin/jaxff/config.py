@@ -22,22 +22,39 @@ from jaxff.spelling import guess
 
 if TYPE_CHECKING:
     from jax_models.training.data.structures import Structure
+    from jaxff.io.labels import Labels
 
 PUBLISHED_CUTOFF = 5.0
 """Å; of message-passing architectures, which see several cutoffs far."""
 
 
 class DataConfig(BaseModel):
-    """Under which names the labels stand in the files."""
+    """Under which names the labels stand in the files, and how much files or kinds of structures count."""
 
     model_config = ConfigDict(extra="forbid")
-    energy_key: str = Field(default="energy", description="Total energy, eV.")
+    energy_key: str = Field(
+        default="energy", description="Total energy, eV. Common other names of labels are found where these are absent."
+    )
     forces_key: str = Field(default="forces", description="Forces, eV/Å.")
     stress_key: str = Field(default="stress", description="Stress, eV/Å^3, ASE's sign.")
+    virial_key: str = Field(
+        default="virial", description="Minus stress times volume, eV; counts where there is no stress."
+    )
     density_key: str = Field(
         default="energy_density",
         description="Energy density on a grid, eV/Å^3, [n1, n2, n3]; for reference_points grid.",
     )
+    weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict,
+        description="What the loss of structures is multiplied by, for each file or config_type that is named: "
+        "{slabs.xyz: 0.1, liquid: 2}.",
+    )
+
+    def labels(self) -> Labels:
+        """The names alone."""
+        from jaxff.io.labels import Labels
+
+        return Labels(**self.model_dump(exclude={"weights"}))
 
 
 class ModelConfig(BaseModel):

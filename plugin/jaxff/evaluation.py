@@ -13,7 +13,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from jaxtyping import Float
 
 from jax_models import DatasetError, StructureError
-from jaxff.io import Labels, check_asked, label_of, read_frames, virial_of
+from jaxff.io import Labels, check_asked, label_of, read_frames, recognised, virial_of
+from jaxff.io.labels import options_of
 
 
 @dataclass
@@ -140,18 +141,21 @@ def evaluate(structures: Iterable[Labelled], calculator: Calculator) -> Evaluati
 
 
 def read_labelled(
-    path: Path, energy_key: str = "energy", forces_key: str = "forces", stress_key: str = "stress"
+    path: Path,
+    energy_key: str = "energy",
+    forces_key: str = "forces",
+    stress_key: str = "stress",
+    virial_key: str = "virial",
 ) -> list[Labelled]:
     """The structures of a file with their labels, for commands that have an option for each label's name.
 
     Raises:
         DatasetError: it cannot be read, has no label of a name that was asked for, or none to compare with.
     """
-    keys = Labels(energy_key, forces_key, stress_key)
+    given = Labels(energy_key=energy_key, forces_key=forces_key, stress_key=stress_key, virial_key=virial_key)
     frames = read_frames(path)
-    options = {"--energy-key": energy_key, "--forces-key": forces_key, "--stress-key": stress_key}
-    usual = {"energy", "forces", "stress"}
-    check_asked(frames, {option: name for option, name in options.items() if name not in usual})
+    check_asked(frames, options_of(given))
+    keys = recognised(frames, str(path), given)
     labelled = [labels_of(atoms, f"{path}, frame {n}", keys) for n, atoms in enumerate(frames)]
     if all(frame.energy is None and frame.forces is None for frame in labelled):
         raise DatasetError(f"no structure in {path} has an energy or forces to compare with")

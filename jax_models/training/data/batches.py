@@ -39,6 +39,10 @@ class Batch(NamedTuple):
     virial: Float[Any, "B 3 3"]
     virial_weight: Float[Any, " B"]
     n_atoms: Float[Any, " B"]
+    weight: Float[Any, " B"]
+    """Of each structure in the loss. The weights above say what there is, and errors that are shown know only them."""
+    atom_weight: Float[Any, " A"]
+    """The same of the structure of each atom."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,7 @@ class Prepared:
     energy: float
     forces: Float[np.ndarray, "N 3"] | None
     virial: Float[np.ndarray, "3 3"] | None
+    weight: float
 
     def __len__(self) -> int:
         return len(self.species)
@@ -103,7 +108,9 @@ def prepare(
     if forces is None and structure.isolated:
         forces = np.zeros((1, 3))
     reverse = _reverse(i, j, shifts, neighbors.shape)
-    return Prepared(vectors.astype(dtype), neighbors, mask, reverse, species, energy, forces, structure.virial)
+    return Prepared(
+        vectors.astype(dtype), neighbors, mask, reverse, species, energy, forces, structure.virial, structure.weight
+    )
 
 
 def species_and_energy(
@@ -209,7 +216,8 @@ def _pack(members: Sequence[Prepared], shape: Shape) -> Batch:
     reverse = np.zeros((a, k), np.int32)
     forces, force_weight = np.zeros((a, 3), dtype), np.zeros(a, dtype)
     energy, energy_weight, n_atoms = np.zeros(b, dtype), np.zeros(b, dtype), np.ones(b, dtype)
-    virial, virial_weight = np.zeros((b, 3, 3), dtype), np.zeros(b, dtype)
+    virial, virial_weight, weight = np.zeros((b, 3, 3), dtype), np.zeros(b, dtype), np.ones(b, dtype)
+    atom_weight = np.ones(a, dtype)
     start = 0
     for number, p in enumerate(members):
         n, width = p.mask.shape
@@ -219,6 +227,7 @@ def _pack(members: Sequence[Prepared], shape: Shape) -> Batch:
         reverse[rows, :width] = (p.reverse[..., 0] + start) * k + p.reverse[..., 1]
         species[rows], structure[rows] = p.species, number
         energy[number], n_atoms[number] = p.energy, n
+        weight[number], atom_weight[rows] = p.weight, p.weight
         energy_weight[number] = ISOLATED_WEIGHT if p.alone else 1.0
         if p.forces is not None:
             forces[rows], force_weight[rows] = p.forces, 1.0
@@ -227,5 +236,6 @@ def _pack(members: Sequence[Prepared], shape: Shape) -> Batch:
         start += n
     neighborhood = Neighborhood(vectors, species, species[neighbors], mask, neighbors)
     return Batch(
-        neighborhood, reverse, structure, forces, force_weight, energy, energy_weight, virial, virial_weight, n_atoms
-    )
+        neighborhood, reverse, structure, forces, force_weight, energy, energy_weight, virial, virial_weight, n_atoms,
+        weight, atom_weight,
+    )  # fmt: skip

@@ -41,6 +41,8 @@ class GridBatch(NamedTuple):
     virial: Float[Any, "B 3 3"]
     virial_weight: Float[Any, " B"]
     n_atoms: Float[Any, " B"]
+    weight: Float[Any, " B"]
+    atom_weight: Float[Any, " A"]
     volume: Float[Any, " R"]
     """Of a grid cell, Å^3."""
     density: Float[Any, " R"]
@@ -88,9 +90,10 @@ def prepare_grid(
         raise DatasetError(f"{structure.name}: {error}") from None
     nb = points.neighborhood(structure.positions, structure.cell, species, dtype)
     forces = np.zeros((1, 3)) if structure.forces is None and structure.isolated else structure.forces
+    density = None if density is None else density[tuple(points.indices.T)]
     return PreparedGrid(
         nb.vectors, nb.neighbors, nb.mask, _transposed(nb.neighbors, nb.mask, len(species)), species, energy, forces,
-        structure.virial, points.weight, None if density is None else density[tuple(points.indices.T)],
+        structure.virial, structure.weight, points.weight, density,
     )  # fmt: skip
 
 
@@ -135,7 +138,8 @@ def _pack(members: Sequence[PreparedGrid], shape: Shape) -> GridBatch:
     entries = np.full((a, m), r * k, np.int32)
     forces, force_weight = np.zeros((a, 3), dtype), np.zeros(a, dtype)
     energy, energy_weight, n_atoms = np.zeros(b, dtype), np.zeros(b, dtype), np.ones(b, dtype)
-    virial, virial_weight = np.zeros((b, 3, 3), dtype), np.zeros(b, dtype)
+    virial, virial_weight, weight = np.zeros((b, 3, 3), dtype), np.zeros(b, dtype), np.ones(b, dtype)
+    atom_weight = np.ones(a, dtype)
     volume, density, density_weight = (np.zeros(r, dtype) for _ in range(3))
     row = atom = 0
     for number, p in enumerate(members):
@@ -147,6 +151,7 @@ def _pack(members: Sequence[PreparedGrid], shape: Shape) -> GridBatch:
         entries[atoms, :most] = np.where(p.reverse[..., 0] >= 0, flat, r * k)
         structure[rows], volume[rows] = number, p.volume
         energy[number], energy_weight[number], n_atoms[number] = p.energy, 1.0, n
+        weight[number], atom_weight[atoms] = p.weight, p.weight
         if p.forces is not None:
             forces[atoms], force_weight[atoms] = p.forces, 1.0
         if p.virial is not None:
@@ -156,8 +161,8 @@ def _pack(members: Sequence[PreparedGrid], shape: Shape) -> GridBatch:
         row, atom = row + points, atom + n
     nb = Neighborhood(vectors, np.full(r, -1, np.int32), seen, mask, neighbors)
     return GridBatch(
-        nb, entries, structure, forces, force_weight, energy, energy_weight, virial, virial_weight, n_atoms, volume,
-        density, density_weight,
+        nb, entries, structure, forces, force_weight, energy, energy_weight, virial, virial_weight, n_atoms, weight,
+        atom_weight, volume, density, density_weight,
     )  # fmt: skip
 
 

@@ -42,6 +42,8 @@ class Structure:
     """Kind of structure (``config_type``): validation data are taken from each, errors reported for each."""
     charge: float = 0.0
     """Net charge (e), where the file tells one: nothing is made of it but a warning."""
+    weight: float = 1.0
+    """What its part of the training's loss is multiplied by."""
     name: str = "structure"
     """Where it came from, for messages: file and frame."""
 
@@ -181,6 +183,7 @@ def fingerprint(structures: Sequence[Structure]) -> str:
             s.forces,
             s.virial,
             *([] if s.density is None else [s.density]),
+            *([] if s.weight == 1.0 else [s.weight]),
         ):
             digest.update(b"-" if value is None else np.ascontiguousarray(value, float).tobytes())
     return digest.hexdigest()

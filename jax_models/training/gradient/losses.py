@@ -112,6 +112,15 @@ def errors(model: Any, batch: Batch | GridBatch, derivatives: bool = True) -> Er
     )
 
 
+def weighed(found: Errors, batch: Batch | GridBatch) -> Errors:
+    """Errors times the root of their structure's weight, whose squares are then its part of the loss."""
+    roots = jnp.sqrt(batch.weight)
+    # Padding belongs to no structure.
+    density = found.density * jnp.append(roots, 0.0)[batch.structure] if found.density.size else found.density
+    forces, virials = jnp.sqrt(batch.atom_weight)[:, None], roots[:, None, None]
+    return Errors(found.energy * roots, found.forces * forces, found.virial * virials, density)
+
+
 def weighted_loss(
     found: Errors,
     counts: Counts,

@@ -27,7 +27,7 @@ from jax_models.training.data.split import split
 from jax_models.training.data.structures import Structure, check, elements_of, fingerprint, reference_energies
 from jax_models.training.gradient.finetuning import Start
 from jax_models.training.gradient.loop import Plan, Progress, Record, fit
-from jax_models.training.gradient.losses import errors, weighted_loss
+from jax_models.training.gradient.losses import errors, weighed, weighted_loss
 from jax_models.training.gradient.metrics import count, fixed_batches, measure
 from jax_models.training.gradient.normalise import normalised, starting_at_mean_energy
 from jax_models.training.settings import Settings
@@ -79,7 +79,7 @@ class Supervised:
         found = errors(model, batch, self.derivatives)
         weights = energy_weight, self.settings.force_weight, self.settings.stress_weight, self.settings.density_weight
         # Every structure comes once an epoch: the sum over its batches, not each batch, is the loss over the data.
-        value = len(self.data.train_batches) * weighted_loss(found, self.counts, *weights)
+        value = len(self.data.train_batches) * weighted_loss(weighed(found, batch), self.counts, *weights)
         return value, jnp.array([jnp.sum(e**2) for e in found])
 
     def validate(self, model: eqx.Module) -> dict[str, float]:

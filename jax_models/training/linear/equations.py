@@ -90,7 +90,7 @@ def equations(model: eqx.Module, prepared: Sequence[Prepared], forces: bool, str
     rows = _differentiated(model, forces or stress)
     at = 0
     for batch in fixed_batches(prepared, shape):
-        n = int(np.sum(batch.energy_weight))
+        n = int(np.sum(batch.energy_weight > 0))
         with jax.enable_x64(True):
             offset, columns = rows(jax.tree.map(jnp.asarray, batch))
         start = 0

@@ -92,6 +92,7 @@ class Problem:
         """Each structure's weighted equations, the targets as last column."""
         above, width = self.energies - self.energies.min(), self.settings.energy_range
         factors = np.ones(len(above)) if width is None else 1.0 / (1.0 + above / width)
+        factors = factors * np.sqrt([s.weight for s in self.structures])
         for factor, found in zip(factors, self.equations(), strict=True):
             yield factor * found.weighted(*self.weights)
 

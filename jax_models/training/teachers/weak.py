@@ -20,7 +20,7 @@ from jax_models.derivatives import safe_padding
 from jax_models.heads import Heads, structure_sums
 from jax_models.neighborhood import bucket
 from jax_models.training.data.batches import Shape, packs
-from jax_models.training.gradient.losses import Counts, Errors, predict, predict_energies
+from jax_models.training.gradient.losses import Counts, Errors, predict, predict_energies, weighed
 from jax_models.training.gradient.metrics import count
 from jax_models.training.gradient.trainer import Supervised
 from jax_models.training.teachers.knowledge_settings import Knowledge
@@ -121,7 +121,10 @@ class WeakSupervision:
             jnp.zeros(0),
         )
         present = plain.energy_weight.sum(), 3 * plain.force_weight.sum(), 9 * plain.virial_weight.sum(), 0.0
-        value = sum(w * jnp.sum(e**2) / jnp.maximum(n, 1.0) for w, e, n in zip(weights, found, present, strict=False))
+        value = sum(
+            w * jnp.sum(e**2) / jnp.maximum(n, 1.0)
+            for w, e, n in zip(weights, weighed(found, plain), present, strict=False)
+        )
         logits = self._logits(model, plain.neighborhood, plain.structure, len(plain.n_atoms))
         value = value + self.knowledge.classifier_weight * _cross_entropy(logits, batch.choice, batch.choice_weight)
         if self.weight > 0:

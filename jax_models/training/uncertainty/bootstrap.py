@@ -113,7 +113,7 @@ def _normal_equations(
 
 def _rows(p: Prepared, number: int, atoms: slice, found, columns, weights) -> list[tuple[np.ndarray, np.ndarray]]:
     """Derivatives [P, R] and what is left [R] of each kind of label of one structure, weighted."""
-    energy, force, virial = weights
+    energy, force, virial = np.sqrt(p.weight) * np.array(weights)
     n_parameters = len(columns[0])
 
     def of(weight, label, value, column):

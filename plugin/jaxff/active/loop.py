@@ -28,6 +28,7 @@ from jaxff.active.lammps_exploration import explore_in_lammps
 from jaxff.active.settings import Active, Exploration
 from jaxff.active.training import FRESH, train_potential, write_parts
 from jaxff.io import read_frames as read_any
+from jaxff.io import read_labelled_frames
 from jaxff.knowledge.structure_families import Recipe, make_structures, supercell
 
 BEGINNING = 12
@@ -116,7 +117,7 @@ class Loop:
         """The labelled structures of the first round: those given, and what is made where there are none."""
         run, path = self.run_settings, self.folder.root / "beginning.xyz"
         if not path.exists():
-            given = [atoms for file in run.paths(run.data) for atoms in read_any(file)]
+            given = [atoms for file in run.paths(run.data) for atoms in read_labelled_frames(file)]
             for atoms in given:
                 atoms.info["id"] = identity(atoms)
             families = ([] if given else FIRST) if run.begin is None else run.begin

@@ -12,6 +12,7 @@ from jax_models.errors import JaxffError
 from jaxff.cli.active import active
 from jaxff.cli.barrier import barrier
 from jaxff.cli.config import config
+from jaxff.cli.data import data
 from jaxff.cli.demo import demo
 from jaxff.cli.describe import describe
 from jaxff.cli.distill import distill
@@ -22,11 +23,13 @@ from jaxff.cli.evaluate import evaluate
 from jaxff.cli.export_mliap import export_mliap
 from jaxff.cli.import_potential import import_potential
 from jaxff.cli.info import info
+from jaxff.cli.ipi import ipi
 from jaxff.cli.join import join
 from jaxff.cli.label import label
 from jaxff.cli.lmp import CONTEXT as LMP_CONTEXT
 from jaxff.cli.lmp import lmp
 from jaxff.cli.md import md
+from jaxff.cli.notes import print_notes
 from jaxff.cli.phonons import phonons
 from jaxff.cli.relax import relax
 from jaxff.cli.report import report
@@ -44,6 +47,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("demo")(demo)
+app.command("data")(data)
 app.command("train")(train)
 app.command("active")(active)
 app.command("distill")(distill)
@@ -56,6 +60,7 @@ app.command("report")(report)
 app.command("info")(info)
 app.command("md")(md)
 app.command("relax")(relax)
+app.command("ipi")(ipi)
 app.command("elastic")(elastic)
 app.command("barrier")(barrier)
 app.command("vacancy")(vacancy)
@@ -83,7 +88,7 @@ def _common(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    pass
+    print_notes()
 
 
 def main() -> None:

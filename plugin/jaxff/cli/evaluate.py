@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from jaxff.cli.options import Device, DeviceOption, JsonFile, PlotFile, PotentialFile, Precision, PrecisionOption
+from jaxff.cli.options import (
+    Device,
+    DeviceOption,
+    EnergyKey,
+    ForcesKey,
+    JsonFile,
+    PlotFile,
+    PotentialFile,
+    Precision,
+    PrecisionOption,
+    StressKey,
+    VirialKey,
+)
 
 COLUMNS = {
     "n_structures": ("number", "{:d}"),
@@ -30,9 +42,10 @@ def evaluate(
     teachers: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Of a delta model: the file that has its teacher.")
     ] = None,
-    energy_key: Annotated[str, typer.Option(help="Name of the energies in the file.")] = "energy",
-    forces_key: Annotated[str, typer.Option(help="Name of the forces.")] = "forces",
-    stress_key: Annotated[str, typer.Option(help="Name of the stresses.")] = "stress",
+    energy_key: EnergyKey = "energy",
+    forces_key: ForcesKey = "forces",
+    stress_key: StressKey = "stress",
+    virial_key: VirialKey = "virial",
 ) -> None:
     """Errors in energy, forces and stress, over all structures and for each config_type.
 
@@ -54,7 +67,7 @@ def evaluate(
     if plot:
         plot_format(plot)
     check_outputs([Output("--json", json, JSON), Output("--plot", plot, PLOT)], [potential, structures, teachers])
-    labelled = read_labelled(structures, energy_key, forces_key, stress_key)
+    labelled = read_labelled(structures, energy_key, forces_key, stress_key, virial_key)
     calculator = calculator_of(potential, precision, device, teachers)
     result = run(track(labelled, "evaluating", console=console, transient=True), calculator)
     data = result.to_dict()

@@ -28,3 +28,9 @@ JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="W
 PlotFile = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Write a plot (.png, .pdf, .svg).")]
 PrecisionOption = Annotated[Precision, typer.Option(help="Arithmetic of the potential.")]
 DeviceOption = Annotated[Device, typer.Option(help="Where it runs.")]
+EnergyKey = Annotated[
+    str, typer.Option(help="Name of the energies in the file; common other names are found where it is absent.")
+]
+ForcesKey = Annotated[str, typer.Option(help="Name of the forces.")]
+StressKey = Annotated[str, typer.Option(help="Name of the stresses, of ASE's sign.")]
+VirialKey = Annotated[str, typer.Option(help="Name of the virials, minus stress times volume.")]

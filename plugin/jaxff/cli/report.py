@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from jaxff.cli.options import Device, DeviceOption, PotentialFile, Precision, PrecisionOption
+from jaxff.cli.options import (
+    Device,
+    DeviceOption,
+    EnergyKey,
+    ForcesKey,
+    PotentialFile,
+    Precision,
+    PrecisionOption,
+    StressKey,
+    VirialKey,
+)
 
 
 def report(
@@ -28,9 +38,10 @@ def report(
     teachers: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Of a delta model: the file that has its teacher.")
     ] = None,
-    energy_key: Annotated[str, typer.Option(help="Name of the energies in the file.")] = "energy",
-    forces_key: Annotated[str, typer.Option(help="Name of the forces.")] = "forces",
-    stress_key: Annotated[str, typer.Option(help="Name of the stresses.")] = "stress",
+    energy_key: EnergyKey = "energy",
+    forces_key: ForcesKey = "forces",
+    stress_key: StressKey = "stress",
+    virial_key: VirialKey = "virial",
 ) -> None:
     """One page about a potential and its errors, which opens in any browser, without a network.
 
@@ -56,7 +67,7 @@ def report(
     course = [] if rounds is None else read_rounds(rounds)
     for path in given:
         read_properties(path)
-    structures = read_labelled(data, energy_key, forces_key, stress_key)
+    structures = read_labelled(data, energy_key, forces_key, stress_key, virial_key)
     calculator = JaxffCalculator(potential, precision, device, teacher=teachers)
     check_elements(calculator.potential, potential.name, structures, data.name)
     measured = measure(track(structures, "evaluating", console=console, transient=True), calculator)

@@ -9,7 +9,10 @@ import typer
 
 
 def train(
-    structures: Annotated[list[Path], typer.Argument(help="Labelled structures: .xyz, .xyz.xz, .extxyz, .traj, ...")],
+    structures: Annotated[
+        list[Path],
+        typer.Argument(help="Labelled structures: .xyz, .xyz.xz, .traj, .db, OUTCAR, ...; see docs/data.md."),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The potential to write, e.g. si.jaxff.")],
     valid: Annotated[
         list[Path] | None, typer.Option("--valid", metavar="FILE", help="Validation data; else a part is set aside.")

@@ -18,7 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from jax_models.errors import ConfigError, TrainingError
 from jax_models.model_file import write_atomically
 from jax_models.training.teachers.alignment import aligned_references
-from jaxff.io import Labels, check_asked, label_of, read_frames
+from jaxff.io import Labels, check_asked, label_of, read_frames, recognised
+from jaxff.io.labels import options_of
 from jaxff.knowledge.labelling import Answer, label
 from jaxff.knowledge.teachers import Teacher
 
@@ -71,10 +72,15 @@ def label_files(
     """
     check_out(out)
     labels = labels or Labels()
-    frames = [(f"{path}, frame {n}", atoms) for path in paths for n, atoms in enumerate(read_frames(path))]
-    options = {"--energy-key": labels.energy_key, "--forces-key": labels.forces_key}
-    unusual = {option: name for option, name in options.items() if name not in ("energy", "forces")}
-    check_asked([atoms for _, atoms in frames], unusual)
+    read = {path: read_frames(path) for path in paths}
+    frames = [(f"{path}, frame {n}", atoms) for path, found in read.items() for n, atoms in enumerate(found)]
+    check_asked([atoms for _, atoms in frames], options_of(labels))
+    names = {path: recognised(found, str(path), labels, teachers=True) for path, found in read.items()}
+    own = [
+        (label_of(atoms, names[path].energy_key), label_of(atoms, names[path].forces_key))
+        for path, found in read.items()
+        for atoms in found
+    ]
     journal = Path(f"{out}.journal")
     console = console or Console()
     if journal.exists():
@@ -85,7 +91,7 @@ def label_files(
         answers = label(
             [atoms for _, atoms in frames], teachers, journal, workers, timeout, lambda n: bar.update(task, completed=n)
         )
-    summaries = [_summary(teacher.name, frames, [a[teacher.name] for a in answers], labels) for teacher in teachers]
+    summaries = [_summary(teacher.name, frames, [a[teacher.name] for a in answers], own) for teacher in teachers]
     if not any(summary.labelled for summary in summaries):
         first = summaries[0]
         raise TrainingError(
@@ -149,24 +155,27 @@ def write_frames(out: Path, frames: Sequence[Atoms]) -> None:
     write_atomically(out, compress(data) if compress else data)
 
 
-def _summary(name: str, frames: Sequence[tuple[str, Atoms]], answers: Sequence[Answer], labels: Labels) -> Summary:
+def _summary(
+    name: str, frames: Sequence[tuple[str, Atoms]], answers: Sequence[Answer], own: Sequence[tuple[Any, Any]]
+) -> Summary:
+    """``own``: energy and forces that each frame brought, None where there are none."""
     failures = [
         (frame, answer["error"]) for (frame, _), answer in zip(frames, answers, strict=True) if "error" in answer
     ]
     both = [
-        (atoms, answer, float(energy))
-        for (_, atoms), answer in zip(frames, answers, strict=True)
-        if "error" not in answer and (energy := label_of(atoms, labels.energy_key)) is not None
+        (atoms, answer, float(energy), forces)
+        for (_, atoms), answer, (energy, forces) in zip(frames, answers, own, strict=True)
+        if "error" not in answer and energy is not None
     ]
     references = energy_rmse = force_rmse = None
     if both:
-        elements = sorted({symbol for atoms, _, _ in both for symbol in atoms.get_chemical_symbols()})
-        counts = np.array([[atoms.get_chemical_symbols().count(e) for e in elements] for atoms, _, _ in both], float)
-        difference = np.array([energy - answer["energy"] for _, answer, energy in both])
+        elements = sorted({symbol for atoms, *_ in both for symbol in atoms.get_chemical_symbols()})
+        counts = np.array([[atoms.get_chemical_symbols().count(e) for e in elements] for atoms, *_ in both], float)
+        difference = np.array([energy - answer["energy"] for _, answer, energy, _ in both])
         shift = aligned_references(counts, difference)
         references = dict(zip(elements, shift.tolist(), strict=True))
         energy_rmse = float(np.sqrt(np.mean(((difference - counts @ shift) / counts.sum(axis=1)) ** 2)))
-        forces = [(label_of(atoms, labels.forces_key), answer["forces"]) for atoms, answer, _ in both]
-        squares = [((np.array(a) - np.array(b)) ** 2).ravel() for a, b in forces if a is not None]
+        pairs = [(forces, answer["forces"]) for _, answer, _, forces in both]
+        squares = [((np.array(a) - np.array(b)) ** 2).ravel() for a, b in pairs if a is not None]
         force_rmse = float(np.sqrt(np.concatenate(squares).mean())) if squares else None
     return Summary(name, len(frames) - len(failures), failures, references, energy_rmse, force_rmse)

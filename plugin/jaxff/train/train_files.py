@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-import hashlib
 import json
 import platform
 import re
@@ -23,6 +22,7 @@ from rich.table import Table
 from jax_models import Potential
 from jax_models.errors import ConfigError, ModelFileError
 from jaxff.config import Config
+from jaxff.io.frames import digest
 from jaxff.knowledge.delta_teacher import provenance_with_teacher
 from jaxff.knowledge.teachers import read_teachers
 from jaxff.plots.figures import save
@@ -75,7 +75,7 @@ def train_files(
     if replay and begin is not None:
         with console.status("labelling what is replayed"):
             data = with_replay(data, begin, replay)
-        provenance["replay"] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in replay}
+        provenance["replay"] = {path.name: digest(path) for path in replay}
     if begin is not None:
         begin = begin.covering({symbol for s in data.structures for symbol in s.symbols})
     console.print(str(data), highlight=False)
@@ -90,7 +90,7 @@ def train_files(
         return None
     checkpoint, log = Path(f"{out}.checkpoint"), Path(f"{out}.log.jsonl")
     if start is not None:
-        provenance["start"] = {start.name: hashlib.sha256(start.read_bytes()).hexdigest()}
+        provenance["start"] = {start.name: digest(start)}
     if config.settings().method == "linear":
         result, drawn = _fit_linear(data, config, provenance, console, log)
     else:
@@ -131,11 +131,13 @@ def read_data(
     if start is None:
         check_architecture(config)
     data = read_training_data(paths, validation, config)
-    provenance = {
-        "data": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in data.files},
+    provenance: dict[str, Any] = {
+        "data": {path.name: digest(path) for path in data.files},
         "versions": {name: version(name) for name in ("jax", "numpy", "equinox", "optax")}
         | {"python": platform.python_version()},
     }
+    if config.data.weights:
+        provenance["weights"] = config.data.weights
     return data, provenance
 
 

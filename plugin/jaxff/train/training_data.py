@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +14,14 @@ from jax_models.training.data.split import split
 from jax_models.training.data.structures import Structure, check
 from jax_models.training.settings import Settings
 from jaxff.config import Config
-from jaxff.io import Labels, check_asked, read_frames, read_structures
+from jaxff.io import check_asked, read_frames, read_structures
 from jaxff.knowledge.teacher_label_files import read_teacher_files, teacher_labels_of, teacher_names
+from jaxff.train.weights import weighted
 
 if TYPE_CHECKING:
     from jax_models.training.teachers.teacher_labels import TeacherLabels
 
-LEFT_OUT_IF_ABSENT = {"forces_key", "stress_key", "density_key"}
+LEFT_OUT_IF_ABSENT = {"forces_key", "stress_key", "virial_key", "density_key"}
 """Keys of labels that training does without: a wrong one would otherwise not be noticed."""
 
 
@@ -53,6 +55,8 @@ class TrainingData:
         forces, stresses = (sum(getattr(s, name) is not None for s in self.structures) for name in ("forces", "virial"))
         labels = f"{forces} with forces, {stresses} with a stress to train on"
         text = f"{len(self.structures)} structures, {atoms} atoms; {labels}"
+        unusual = Counter(s.weight for s in self.structures if s.weight != 1.0)
+        text += "".join(f"; {n} of weight {weight:g}" for weight, n in sorted(unusual.items()))
         if self.names:
             text += f"; {len(self.unlabelled)} structures without labels; teachers: {', '.join(self.names)}"
         return text
@@ -64,15 +68,19 @@ def read_training_data(paths: Sequence[Path], validation: Sequence[Path], config
     Raises:
         DatasetError: a file that cannot be read, a frame without what it must have, or nothing to train on.
     """
-    labels = Labels(**config.data.model_dump())
+    labels, weights = config.data.labels(), config.data.weights
     if config.knowledge.strategy == "none":
-        structures, held_out = (
-            [s for path in part for s in read_structures(path, labels)] for part in (paths, validation)
-        )
+        read = [(path, s) for path in paths for s in read_structures(path, labels)]
+        structures = weighted([s for _, s in read], [path for path, _ in read], weights)
+        held_out = [s for path in validation for s in read_structures(path, labels)]
         data = TrainingData(structures, held_out or None, [*paths, *validation])
     else:
         more = [Path(path) for path in config.knowledge.unlabelled]
-        opinions, structures = read_teacher_files([*paths, *more], labels)
+        found = [(path, *read_teacher_files([path], labels)) for path in (*paths, *more)]
+        opinions = [said for _, part, _ in found for said in part]
+        structures = weighted(
+            [s for *_, part in found for s in part], [path for path, _, part in found for _ in part], weights
+        )
         names = teacher_names(opinions)
         taught = [teacher_labels_of(said, s, names) for said, s in zip(opinions, structures, strict=True)]
         labelled, unlabelled = ([t for t in taught if t.labelled is wanted] for wanted in (True, False))
