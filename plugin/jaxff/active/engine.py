@@ -86,6 +86,14 @@ def _queue(engine: Engine) -> Any:
         raise ConfigError(
             f"engine.cluster: dask_jobqueue has no {engine.cluster}; it has SLURMCluster, PBSCluster, ..."
         )
+    cores, processes = engine.settings.get("cores", 1), engine.settings.get("processes", 1)
+    if cores != processes:
+        # Each thread of a worker is given a task; a labeller with many cores would have to share them.
+        raise ConfigError(
+            f"engine.settings: {cores} cores and {processes} processes are workers that do several tasks at once; "
+            "write cores: 1, processes: 1, and ask the queue for more cores by job_cpu or job_extra_directives "
+            "(docs/active.md)"
+        )
     try:
         cluster = kind(**engine.settings)
     except (TypeError, ValueError) as error:

@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.build import surface
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
-from jax_models.errors import StructureError
+from jax_models.errors import ConfigError, StructureError
 from jaxff.active.folder import write_frames, write_record
 from jaxff.active.settings import Exploration
 from jaxff.dynamics import thermostatted
@@ -126,8 +126,18 @@ class Seen:
 
 
 def start_of(exploration: Exploration, crystals: Sequence[Atoms], generator: np.random.Generator) -> Atoms:
-    """What a run starts from: a crystal, repeated, cut and with atoms taken out as the exploration says."""
+    """What a run starts from: a crystal, repeated, cut and with atoms taken out as the exploration says; a molecule or
+    another structure that is not periodic as it is.
+
+    Raises:
+        ConfigError: a surface of, or a pressure on, what is not periodic.
+    """
     crystal = crystals[int(generator.integers(len(crystals)))]
+    if not crystal.pbc.all() and (exploration.surface is not None or exploration.pressure is not None):
+        raise ConfigError(
+            f"exploration {exploration.name}: surface and pressure need a crystal to start from, and "
+            f"{crystal.get_chemical_formula()} is not periodic in three directions"
+        )
     if exploration.surface is not None:
         slab = surface(crystal, exploration.surface, 1)
         layers = max(1, -(-exploration.atoms // len(slab)))

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from jax_models.training.uncertainty.assess import SMALLEST_FORCE
 from jaxff.active.choice import choose, worth
 from jaxff.active.engine import Task, Workers, workers
 from jaxff.active.exploration import explore
-from jaxff.active.folder import Folder, identity, read_frames, read_record, write_frames, write_record
+from jaxff.active.folder import Folder, identity, only_one, read_frames, read_record, write_frames, write_record
 from jaxff.active.labelling import check_order, label_some, labelled, unanswered
 from jaxff.active.lammps_exploration import explore_in_lammps
 from jaxff.active.settings import Active, Exploration
@@ -56,27 +57,37 @@ def run_active(run: Active, console: Console) -> Outcome:
     """Everything that `jaxff active` does; a run that was interrupted goes on where it was.
 
     Raises:
-        ConfigError: the folder belongs to another run.
+        ConfigError: the folder belongs to another run, or another `jaxff active` is at work in it.
         JaxffError: labels or trainings fail for good.
     """
     run.root.mkdir(parents=True, exist_ok=True)
     folder = Folder(run.root)
     _same_run(folder, run)
-    with workers(run.engine) as pool:
-        loop = Loop(run, folder, pool, console)
-        return loop.run()
+    separate = run.engine.labelling
+    with (
+        only_one(run.root),
+        workers(run.engine) as pool,
+        workers(separate) if separate else nullcontext(pool) as labellers,
+    ):
+        return Loop(run, folder, pool, labellers, console).run()
 
 
 def _same_run(folder: Folder, run: Active) -> None:
     """A folder is of one run: what may change is how long and on which machines it works."""
     path = folder.root / "run.json"
-    described = {key: value for key, value in run.model_dump().items() if key not in ("engine", "goal", "timeout")}
-    if path.exists() and read_record(path) != json.loads(json.dumps(described)):
+    described = _described(run)
+    # By way of the settings, for those that did not exist when the folder was begun.
+    if path.exists() and _described(Active.model_validate(read_record(path))) != described:
         raise ConfigError(
             f"{folder.root} holds a run with other settings; name another folder under out, or take the settings back "
             "(goal, engine and timeout may change)"
         )
     write_record(path, described)
+
+
+def _described(run: Active) -> dict[str, Any]:
+    described = {key: value for key, value in run.model_dump().items() if key not in ("engine", "goal", "timeout")}
+    return json.loads(json.dumps(described))
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,7 @@ class Loop:
     run_settings: Active
     folder: Folder
     pool: Workers
+    labellers: Workers
     console: Console
 
     def run(self) -> Outcome:
@@ -158,6 +170,12 @@ class Loop:
             raise ConfigError(
                 "train says heads: 0 or a model without uncertainty; the loop is steered by expected errors"
             )
+        cut = self.run_settings.select.cut
+        if cut is not None and cut < potential.cutoff:
+            raise ConfigError(
+                f"select.cut is {cut:g} Å, and the potential's neighbours reach {potential.cutoff:g} Å: what is cut "
+                "must hold an atom with all its neighbours"
+            )
         limit = max(FAR * self.run_settings.goal.error, _edge(potential))
         found = self._explore(number, model, limit)
         selected = self._select(number, potential, frames, found)
@@ -174,6 +192,7 @@ class Loop:
             "structures": len(frames),
             "labels": len(new),
             "failed": failed,
+            "too_large": self._too_large(number),
             "coverage": potential.provenance["uncertainty"]["coverage"],
             "error_quantile": quantile,
             "threshold": limit,
@@ -241,8 +260,14 @@ class Loop:
         path = self.folder.round(number, "selected.xyz")
         if not path.exists():
             candidates = [frame for _, explored in found for frame in explored]
-            write_frames(path, choose(potential, frames, candidates, self.run_settings.select))
+            chosen, left_out = choose(potential, frames, candidates, self.run_settings.select)
+            write_record(path.with_suffix(".json"), {"too_large": left_out})
+            write_frames(path, chosen)
         return read_frames(path)
+
+    def _too_large(self, number: int) -> int:
+        path = self.folder.round(number, "selected.json")
+        return read_record(path)["too_large"] if path.exists() else 0
 
     def _label(self, frames: list[Atoms], place: Path, number: int = 0) -> tuple[list[Atoms], list[dict[str, str]]]:
         teacher = self.run_settings.teacher()
@@ -252,7 +277,8 @@ class Loop:
             todo = unanswered(frames, teacher, self._journals())
             if not todo:
                 break
-            n = min(self.run_settings.engine.workers, len(todo))
+            engine = self.run_settings.engine.of_labels
+            n = min(engine.workers, len(todo))
             tasks = [
                 (
                     label_some,
@@ -261,11 +287,12 @@ class Loop:
                     teacher.folder,
                     place / f"{attempt}-{k}.jsonl",
                     self.run_settings.timeout,
+                    engine.threads,
                 )
                 for k in range(n)
             ]
             with self.console.status(f"round {number}: labelling {len(todo)} structures"):
-                self.pool.run(tasks)
+                self.labellers.run(tasks)
         return labelled(frames, teacher, self._journals(), number)
 
     def _journals(self) -> list[Path]:
@@ -281,7 +308,8 @@ class Loop:
             f"{len(record['runs'])} runs, {stopped} stopped; expected error "
             f"{record['error_quantile']:.3g} eV/Å at quantile {self.run_settings.goal.quantile:g} "
             f"(limit {record['threshold']:.3g}); {record['labels']} new labels"
-            + (f", {len(record['failed'])} failed" if record["failed"] else ""),
+            + (f", {len(record['failed'])} failed" if record["failed"] else "")
+            + (f", {record['too_large']} structures too large for labels" if record.get("too_large") else ""),
             highlight=False,
         )
         for run in record["runs"]:

@@ -82,6 +82,11 @@ class Selection(Section):
 
     per_round: int = Field(default=16, ge=1, description="Structures, at most.")
     atoms: int = Field(default=400, ge=1, description="Larger structures are not labelled, and counted.")
+    cut: float | None = Field(
+        default=None,
+        gt=0,
+        description="Å: out of larger structures, cells around their most uncertain atoms, exact within this radius.",
+    )
 
 
 class Engine(Section):
@@ -93,6 +98,14 @@ class Engine(Section):
     )
     settings: dict[str, Any] = Field(default={}, description="Of that class: queue, cores, memory, walltime, ...")
     scheduler: str | None = Field(default=None, description="Address of a Dask scheduler, such as tcp://login1:8786.")
+    threads: int = Field(default=1, ge=1, description="Of each process that labels, as OMP_NUM_THREADS and the like.")
+    labelling: Engine | None = Field(
+        default=None, description="Who labels, with the same keys; null: those who do everything else."
+    )
+
+    @property
+    def of_labels(self) -> Engine:
+        return self.labelling or self
 
 
 class Active(Section):
