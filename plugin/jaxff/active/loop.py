@@ -146,12 +146,14 @@ class Loop:
     def _check_labeller(self) -> None:
         """Once: whether it keeps the order of atoms."""
         place = self.folder.round(0, "probe")
-        if place.exists():
+        done = place / "done.json"
+        if done.exists():
             return
         crystal = self._crystals()[0]
         atoms = supercell(crystal, 2) if crystal.pbc.all() else crystal.copy()
         atoms.positions += np.random.default_rng(self.run_settings.seed).normal(scale=0.1, size=atoms.positions.shape)
         check_order(lambda frames: self._label(frames, place)[0], atoms)
+        write_record(done, {"keeps the order of atoms": True})
 
     def _crystals(self, names: Sequence[str] = ()) -> list[Atoms]:
         run = self.run_settings
@@ -219,7 +221,9 @@ class Loop:
         begin = self.folder.round(number, "start.json")
         if not begin.exists():
             write_record(begin, self._start_of(number, len(frames)))
-        start = read_record(begin)["from"]
+        recorded = read_record(begin)["from"]
+        # By the name of its round: the folder may have been moved.
+        start = None if recorded is None else str(self.folder.root.joinpath(*Path(recorded).parts[-2:]))
         settings = [f"{key}={yaml.safe_dump(value).strip()}" for key, value in self.run_settings.train.items()]
         settings = [s for s in settings if start is None or not s.startswith("model.")]
         with self.console.status(f"round {number}: training on {len(frames)} structures"):

@@ -183,7 +183,8 @@ def read_active(path: str | os.PathLike) -> Active:
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold the sections out, labeller, explore, ...")
     try:
-        run = Active.model_validate({**content, "folder": str(Path(path).parent)})
+        # In full: workers may have another working directory.
+        run = Active.model_validate({**content, "folder": str(Path(path).absolute().parent)})
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, p['loc'])) or 'run'}: {p['msg'].lower()}" for p in error.errors()]
         raise ConfigError(f"{path}: {'; '.join(problems)}") from None

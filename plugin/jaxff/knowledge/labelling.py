@@ -72,14 +72,14 @@ def label(
     except OSError as error:
         raise ConfigError(f"cannot write {journal}: {error.strerror}") from None
     stop = threading.Event()
-    threads = [
+    askers = [
         threading.Thread(target=_work, args=(jobs, done, timeout, stop, threads), daemon=True)
         for _ in range(min(workers, len(asked)))
     ]
     with record:
         try:
-            for thread in threads:
-                thread.start()
+            for asker in askers:
+                asker.start()
             for number in range(len(asked)):
                 key, found = done.get()
                 if isinstance(found, BaseException):
@@ -89,8 +89,8 @@ def label(
                 progress and progress(len(keys) - len(asked) + number + 1)
         finally:
             stop.set()
-            for thread in threads:
-                thread.join()
+            for asker in askers:
+                asker.join()
     return [{t.name: known[keys[n, t.name]] for t in teachers} for n in range(len(frames))]
 
 
