@@ -86,7 +86,7 @@ def _processes(number: int) -> Any:
     for attempt in range(1, STARTS + 1):
         try:
             return LocalCluster(
-                n_workers=number, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
+                n_workers=number, threads_per_worker=1, processes=True, dashboard_address="localhost:0", memory_limit=0
             )
         except (RuntimeError, TimeoutError) as error:
             if attempt == STARTS:

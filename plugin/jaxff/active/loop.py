@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import itertools
 import json
 from collections.abc import Sequence
@@ -60,16 +61,24 @@ def run_active(run: Active, console: Console) -> Outcome:
         ConfigError: the folder belongs to another run, or another `jaxff active` is at work in it.
         JaxffError: labels or trainings fail for good.
     """
-    run.root.mkdir(parents=True, exist_ok=True)
+    try:
+        run.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the folder {run.root}: {error.strerror}") from None
     folder = Folder(run.root)
-    _same_run(folder, run)
     separate = run.engine.labelling
-    with (
-        only_one(run.root),
-        workers(run.engine) as pool,
-        workers(separate) if separate else nullcontext(pool) as labellers,
-    ):
-        return Loop(run, folder, pool, labellers, console).run()
+    try:
+        with only_one(run.root):
+            _same_run(folder, run)
+            with (
+                workers(run.engine) as pool,
+                workers(separate) if separate else nullcontext(pool) as labellers,
+            ):
+                return Loop(run, folder, pool, labellers, console).run()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise JaxffError(f"{run.root}: {error.strerror}; make room, and the same command goes on") from None
 
 
 def _same_run(folder: Folder, run: Active) -> None:
@@ -135,16 +144,21 @@ class Loop:
             if families:
                 recipe = Recipe(rattle=0.1, strain=0.03)
                 made = list(make_structures(self._crystals(), families, BEGINNING, run.seed, recipe))
-                given += self._label(made, self.folder.round(0, "beginning"))[0]
-            if not given:
-                raise JaxffError(
-                    "the labeller failed on every structure of the beginning: there is nothing to train on"
-                )
+                labels, failed = self._label(made, self.folder.round(0, "beginning"))
+                given += labels
+                if not given:
+                    raise JaxffError(
+                        f"the labeller failed on all {len(failed)} structures of the beginning: {failed[0]['error']}"
+                    )
             write_frames(path, given)
         return read_frames(path)
 
     def _check_labeller(self) -> None:
-        """Once: whether it keeps the order of atoms."""
+        """Once: whether it labels at all, and keeps the order of atoms.
+
+        Raises:
+            JaxffError: it fails on both structures that are tried.
+        """
         place = self.folder.round(0, "probe")
         done = place / "done.json"
         if done.exists():
@@ -152,7 +166,19 @@ class Loop:
         crystal = self._crystals()[0]
         atoms = supercell(crystal, 2) if crystal.pbc.all() else crystal.copy()
         atoms.positions += np.random.default_rng(self.run_settings.seed).normal(scale=0.1, size=atoms.positions.shape)
-        check_order(lambda frames: self._label(frames, place)[0], atoms)
+        failures = []
+
+        def answers(frames: list[Atoms]) -> list[Atoms]:
+            given, failed = self._label(frames, place)
+            failures.extend(failed)
+            return given
+
+        check_order(answers, atoms)
+        if len(failures) == 2:
+            raise JaxffError(
+                f"the labeller fails on {atoms.get_chemical_formula()}, a structure to start from with its atoms "
+                f"displaced a little: {failures[0]['error']}"
+            )
         write_record(done, {"keeps the order of atoms": True})
 
     def _crystals(self, names: Sequence[str] = ()) -> list[Atoms]:

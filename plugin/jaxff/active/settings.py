@@ -188,8 +188,13 @@ def read_active(path: str | os.PathLike) -> Active:
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, p['loc'])) or 'run'}: {p['msg'].lower()}" for p in error.errors()]
         raise ConfigError(f"{path}: {'; '.join(problems)}") from None
-    run.teacher()
-    run.config()
-    run.paths([*run.data, *run.structures, *(name for e in run.explore for name in e.structures)])
-    run.paths([e.lammps for e in run.explore if e.lammps is not None])
+    if not run.config().training.heads:
+        raise ConfigError(f"{path}: train: training.heads is 0, and the loop is steered by what heads know of errors")
+    inputs = run.paths([*run.data, *run.structures, *(name for e in run.explore for name in e.structures)])
+    inputs += run.paths([e.lammps for e in run.explore if e.lammps is not None])
+    inside = [file for file in [*inputs, *run.teacher().files()] if run.root.resolve() in file.resolve().parents]
+    if inside:
+        raise ConfigError(
+            f"{path}: {inside[0]} lies where the run writes, in {run.root}; let out be a folder of its own"
+        )
     return run
