@@ -107,9 +107,12 @@ def test_labels_that_fail_are_kept_with_their_reasons(tmp_path, how, reason):
     """Structures with a vacancy have an odd number of atoms, on which this labeller fails."""
     shapes = {"name": "shapes", "atoms": 8, "families": ["strain", "vacancy"], "number": 4}
     select = {"per_round": 8}
-    done = active(tmp_path, labeller=failing(how), explore=[shapes], goal={"error": 0.001, "rounds": 1}, select=select)
-    assert "1 rounds were not enough" in done.stderr
-    [record] = records(tmp_path)
+    done = active(tmp_path, labeller=failing(how), explore=[shapes], goal={"error": 0.001, "rounds": 2}, select=select)
+    assert "2 rounds were not enough" in done.stderr
+    record, later = records(tmp_path)
+    # Neither are they chosen again, nor does the next round look at the same structures.
+    assert not {entry["id"] for entry in record["failed"]} & {entry["id"] for entry in later["failed"]}
+    assert later["failed"]
     assert record["failed"]
     assert record["labels"] > 0
     assert record["labels"] + len(record["failed"]) == len(read_frames(tmp_path / "cu" / "round-000" / "selected.xyz"))

@@ -181,3 +181,6 @@ def test_pieces_are_chosen_for_their_middle_and_not_for_their_seam():
     # The moved atom, or a neighbour that its move concerns as much.
     assert parent.get_distance(piece.info["atom"], 900, mic=True) < 4.0
     assert 0 < (piece.arrays[ERROR] > 0).sum() < 10
+    # What could not be labelled is not chosen again.
+    [other], _ = choose(potential, [known], [parent], Selection(cut=6.0, per_round=1), failed=[identity(piece)])
+    assert identity(other) != identity(piece)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,19 @@ TOGETHER = 4
 
 
 def choose(
-    potential: Potential, known: Sequence[Atoms], candidates: Sequence[Atoms], select: Selection
+    potential: Potential,
+    known: Sequence[Atoms],
+    candidates: Sequence[Atoms],
+    select: Selection,
+    failed: Collection[str] = (),
 ) -> tuple[list[Atoms], int]:
     """The most informative of ``candidates`` that are not ``known`` yet, cut where they are too large; and how many are
-    too large even so."""
-    seen = {identity(atoms) for atoms in known}
+    too large even so.
+
+    Args:
+        failed: ids of those that could not be labelled; they are not chosen again.
+    """
+    seen = {identity(atoms) for atoms in known} | set(failed)
     fresh: dict[str, Atoms] = {}
     labellable, left_out = small_enough(candidates, select, potential.cutoff)
     for atoms in labellable:

@@ -52,8 +52,10 @@ def explore(
     generator = np.random.default_rng(seeds)
     try:
         if exploration.families:
+            # Others in each round, or they would be explored once only.
+            seed = int(np.random.SeedSequence(seeds).generate_state(1)[0])
             made = make_structures(
-                starts, exploration.families, exploration.number, seeds[0], Recipe(atoms=exploration.atoms)
+                starts, exploration.families, exploration.number, seed, Recipe(atoms=exploration.atoms)
             )
             # They do not follow from each other: there is no run that could be stopped.
             seen = Seen(calculator, float("inf"))

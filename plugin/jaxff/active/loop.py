@@ -290,7 +290,9 @@ class Loop:
         path = self.folder.round(number, "selected.xyz")
         if not path.exists():
             candidates = [frame for _, explored in found for frame in explored]
-            chosen, left_out = choose(potential, frames, candidates, self.run_settings.select)
+            earlier = [read_record(self.folder.round(n, "round.json"))["failed"] for n in range(number)]
+            failed = {entry["id"] for entries in earlier for entry in entries}
+            chosen, left_out = choose(potential, frames, candidates, self.run_settings.select, failed)
             write_record(path.with_suffix(".json"), {"too_large": left_out})
             write_frames(path, chosen)
         return read_frames(path)

@@ -5,6 +5,7 @@ python -m jaxff.knowledge.worker NOISE_FILE
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -39,7 +40,9 @@ def _end_with(parent: int, scratch: Path) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
     shutil.rmtree(scratch, ignore_errors=True)
-    os.killpg(0, signal.SIGKILL)
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
 
 
 def answer(request: dict[str, Any], calculators: dict[str, Any], scratch: Path) -> dict[str, Any]:
@@ -78,7 +81,8 @@ def _in_a_place_of_its_own(calculator: Any, folder: Path, scratch: Path) -> Any:
         own = f"{socket.gethostname()}-{os.getpid()}"
         place = (folder / directory if kept else scratch.resolve()) / own
         place.mkdir(parents=True, exist_ok=True)
-        calculator.directory = place
+        with contextlib.suppress(AttributeError):  # one that cannot be told where to write
+            calculator.directory = place
     return calculator
 
 
