@@ -77,9 +77,9 @@ def test_molecules_have_no_surface_and_no_pressure():
     generator = np.random.default_rng(0)
     water = molecule("H2O")
     assert len(start_of(Exploration(name="a", temperature=300, atoms=32), [water], generator)) == 3
-    for more in ({"surface": (1, 0, 0)}, {"pressure": 1.0}):
+    for more in ({"surface": (1, 0, 0)}, {"pressure": 1.0}, {"disordered": True}):
         exploration = Exploration(name="a", temperature=300, **more)
-        with pytest.raises(ConfigError, match="surface and pressure need a crystal to start from, and H2O is not"):
+        with pytest.raises(ConfigError, match="disordered need a crystal to start from, and H2O is not"):
             start_of(exploration, [water], generator)
 
 

@@ -112,7 +112,7 @@ def _queue(engine: Engine) -> Any:
             "(docs/active.md)"
         )
     try:
-        cluster = kind(**engine.settings)
+        cluster = kind(**{"scheduler_options": {"dashboard_address": "localhost:0"}, **engine.settings})
     except (TypeError, ValueError) as error:
         raise ConfigError(f"engine.settings do not fit {engine.cluster}: {error}") from None
     cluster.scale(jobs=engine.workers)

@@ -132,12 +132,13 @@ def start_of(exploration: Exploration, crystals: Sequence[Atoms], generator: np.
     another structure that is not periodic as it is.
 
     Raises:
-        ConfigError: a surface of, or a pressure on, what is not periodic.
+        ConfigError: a surface, pressure or disorder of what is not periodic.
     """
     crystal = crystals[int(generator.integers(len(crystals)))]
-    if not crystal.pbc.all() and (exploration.surface is not None or exploration.pressure is not None):
+    of_crystals = exploration.surface is not None or exploration.pressure is not None or exploration.disordered
+    if of_crystals and not crystal.pbc.all():
         raise ConfigError(
-            f"exploration {exploration.name}: surface and pressure need a crystal to start from, and "
+            f"exploration {exploration.name}: surface, pressure and disordered need a crystal to start from, and "
             f"{crystal.get_chemical_formula()} is not periodic in three directions"
         )
     if exploration.surface is not None:
