@@ -158,10 +158,6 @@ def test_what_is_too_large_is_cut_and_says_where_it_comes_from(tmp_path):
         assert len(atoms) <= 300
         assert atoms.info["parent"].startswith("s") and atoms.info["atom"] >= 0
     assert records(tmp_path)[0]["too_large"] == 0
-    done = active(tmp_path, out="uncut", explore=[hot], goal={"error": 0.001, "rounds": 1}, select={"atoms": 300})
-    assert "structures too large for labels" in done.stdout
-    done = active(tmp_path, out="short", explore=[hot], select={"cut": 3.4})
-    assert "select.cut is 3.4 Å, and the potential's neighbours reach 3.5 Å" in done.stderr
 
 
 @pytest.fixture

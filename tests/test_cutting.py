@@ -10,9 +10,10 @@ from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.neighborlist import neighbor_list
 
+from jax_models import ConfigError
 from jaxff import JaxffCalculator
 from jaxff.active.choice import choose
-from jaxff.active.cutting import CLOSER, FACE, cut_out, small_enough, surroundings
+from jaxff.active.cutting import CLOSER, FACE, check_cut, cut_out, small_enough, surroundings
 from jaxff.active.exploration import ERROR
 from jaxff.active.folder import identity
 from jaxff.active.settings import Selection
@@ -164,6 +165,10 @@ def test_large_structures_are_cut_where_asked_and_counted_where_not():
     assert len(found) > 1
     assert all(len(piece) <= 400 for piece in found)
     assert small_enough([parent], Selection(cut=5.0, atoms=100), 4.0) == ([], 1)
+    check_cut(Selection(cut=5.0), 5.0)
+    check_cut(Selection(), 5.0)
+    with pytest.raises(ConfigError, match="select.cut is 4.9 Å, and the potential's neighbours reach 5 Å"):
+        check_cut(Selection(cut=4.9), 5.0)
 
 
 def test_pieces_are_chosen_for_their_middle_and_not_for_their_seam():

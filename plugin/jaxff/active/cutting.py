@@ -16,6 +16,7 @@ from ase.neighborlist import neighbor_list
 from jaxtyping import Bool, Float
 from scipy.spatial import cKDTree
 
+from jax_models.errors import ConfigError
 from jaxff.active.exploration import ERROR
 from jaxff.active.folder import identity
 from jaxff.active.settings import Selection
@@ -38,6 +39,18 @@ CONTACT = 4.0
 CLOSER = 0.9
 """Of the distance that 95 % of nearest neighbours keep inside the piece: pairs across the seam that are closer lose an
 atom."""
+
+
+def check_cut(select: Selection, cutoff: float) -> None:
+    """
+    Raises:
+        ConfigError: what is cut would not hold an atom with all its neighbours, which are within ``cutoff`` (Å).
+    """
+    if select.cut is not None and select.cut < cutoff:
+        raise ConfigError(
+            f"select.cut is {select.cut:g} Å, and the potential's neighbours reach {cutoff:g} Å: what is cut must hold "
+            "an atom with all its neighbours"
+        )
 
 
 def small_enough(frames: Sequence[Atoms], select: Selection, cutoff: float) -> tuple[list[Atoms], int]:

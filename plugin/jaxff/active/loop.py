@@ -22,6 +22,7 @@ from jax_models.errors import ConfigError, JaxffError
 from jax_models.model_file import write_atomically
 from jax_models.training.uncertainty.assess import SMALLEST_FORCE
 from jaxff.active.choice import choose, worth
+from jaxff.active.cutting import check_cut
 from jaxff.active.engine import Task, Workers, workers
 from jaxff.active.exploration import explore
 from jaxff.active.folder import Folder, identity, only_one, read_frames, read_record, write_frames, write_record
@@ -198,12 +199,7 @@ class Loop:
             raise ConfigError(
                 "train says heads: 0 or a model without uncertainty; the loop is steered by expected errors"
             )
-        cut = self.run_settings.select.cut
-        if cut is not None and cut < potential.cutoff:
-            raise ConfigError(
-                f"select.cut is {cut:g} Å, and the potential's neighbours reach {potential.cutoff:g} Å: what is cut "
-                "must hold an atom with all its neighbours"
-            )
+        check_cut(self.run_settings.select, potential.cutoff)
         limit = max(FAR * self.run_settings.goal.error, _edge(potential))
         found = self._explore(number, model, limit)
         selected = self._select(number, potential, frames, found)
