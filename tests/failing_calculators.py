@@ -24,7 +24,9 @@ class Failing(EMT):
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
-        if len(atoms) % 2:
+        if self.how == "mix up":
+            self.results["forces"] = self.results["forces"][np.argsort(self.atoms.positions[:, 0])]
+        elif len(atoms) % 2:
             if self.how == "segfault":
                 print("about to go", flush=True)
                 os.kill(os.getpid(), signal.SIGSEGV)
@@ -49,3 +51,15 @@ class Slow(Calculator):
         super().calculate(atoms, properties, system_changes)
         time.sleep(0.1)
         self.results = {"energy": 1.0, "forces": np.zeros((len(atoms), 3))}
+
+
+class Noisy(Calculator):
+    """Forces without a rule: no potential can learn them."""
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        # The same for the same structure, in whatever order its atoms are.
+        draws = np.sin(1e4 * self.atoms.positions)
+        self.results = {"energy": float(draws.sum()), "forces": 5.0 * draws}

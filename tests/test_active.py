@@ -29,6 +29,7 @@ from jaxff.active.settings import Active, Engine, Exploration, read_active
 from jaxff.active.training import divided
 from jaxff.knowledge.labelling import answer_key
 
+SILICON = Path(__file__).parents[1] / "lammps_examples" / "Si.jaxff"
 RUN = {
     "out": "cu",
     "structures": ["cu.xyz"],
@@ -154,6 +155,47 @@ def test_the_most_informative_are_chosen_and_no_copies():
     assert len(most_informative([like, new], known, 9)) == 2
 
 
+def max_vol(rows: np.ndarray, number: int) -> list[int]:
+    """The square MaxVol of Goreinov et al. (2010): begun by elimination with pivots, then swaps of one row for another
+    while the determinant grows."""
+    left, chosen = rows.copy(), []
+    for column in range(number):
+        pivot = int(np.argmax(np.abs(left[:, column])))
+        chosen.append(pivot)
+        left -= np.outer(left[:, column] / left[pivot, column], left[pivot])
+        left[chosen] = 0.0
+    for _ in range(1000):
+        growth = rows @ np.linalg.inv(rows[chosen])
+        row, place = np.unravel_index(np.argmax(np.abs(growth)), growth.shape)
+        if abs(growth[row, place]) < 1 + 1e-9:
+            break
+        chosen[place] = int(row)
+    return chosen
+
+
+def environments_of_silicon() -> np.ndarray:
+    """As the loop compares them: of atoms in crystals from cold to nearly molten."""
+    from jaxff.active.choice import environments
+
+    frames = [bulk("Si", a=a, cubic=True) for a in np.linspace(5.2, 5.8, 40)]
+    for number, atoms in enumerate(frames):
+        atoms.rattle(0.02 + 0.01 * number, seed=number)
+    return np.concatenate(environments(Potential.load(SILICON), frames))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, "silicon"])
+def test_the_determinant_is_as_large_as_that_of_max_vol(seed):
+    """Its case: one environment a structure, as many as there are features, nothing known."""
+    rows = environments_of_silicon() if seed == "silicon" else np.random.default_rng(seed).normal(size=(600, 24))
+    n_features = rows.shape[1]
+    rows = 1e3 * rows  # so that what is taken as known beforehand counts for nothing
+    ours = most_informative([row[None] for row in rows], np.zeros((0, n_features)), n_features)
+    theirs = max_vol(rows, n_features)
+    assert len(set(ours)) == len(set(theirs)) == n_features
+    determinants = [np.linalg.slogdet(rows[chosen])[1] for chosen in (ours, theirs)]
+    assert determinants[0] > determinants[1] + np.log(0.9)
+
+
 def test_ramps_and_starts():
     assert ramp([300.0], 0.7) == 300.0
     assert [ramp([300.0, 900.0, 300.0], x) for x in (0, 0.5, 0.75, 1)] == [300, 900, 600, 300]
@@ -174,9 +216,8 @@ def test_a_ramp_of_pressures_compresses_the_cell(tmp_path):
     squeezed = Exploration(
         name="squeezed", atoms=8, temperature=[300], pressure=[0, 20], steps=400, interval=100, timestep=2
     )
-    potential = Path(__file__).parents[1] / "lammps_examples" / "Si.jaxff"
     out = tmp_path / "seen.xyz"
-    record = explore(str(potential), squeezed, [bulk("Si", cubic=True)], [0], float("inf"), out)
+    record = explore(str(SILICON), squeezed, [bulk("Si", cubic=True)], [0], float("inf"), out)
     assert record["steps"] == 400 and record["stopped"] == ""
     volumes = [frame.get_volume() for frame in read_frames(out)]
     # 20 GPa on silicon's 100 GPa: a tenth or more, less what the barostat lags behind.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from jax_models import Potential
 from jax_models.training.data.batches import common_shape, prepare
 from jax_models.training.data.structures import Structure
 from jax_models.training.gradient.metrics import fixed_batches
 from jax_models.training.uncertainty.measurement import stacked_features
+from jaxff.active.cutting import small_enough
 from jaxff.active.exploration import ERROR
 from jaxff.active.folder import identity
 from jaxff.active.selection import WORST, most_informative
@@ -23,20 +24,39 @@ TOGETHER = 4
 """Structures of average size in a batch."""
 
 
-def choose(potential: Potential, known: Sequence[Atoms], candidates: Sequence[Atoms], select: Selection) -> list[Atoms]:
-    """The most informative of ``candidates`` that are small enough and not ``known`` yet."""
-    seen = {identity(atoms) for atoms in known}
+def choose(
+    potential: Potential,
+    known: Sequence[Atoms],
+    candidates: Sequence[Atoms],
+    select: Selection,
+    failed: Collection[str] = (),
+) -> tuple[list[Atoms], int]:
+    """The most informative of ``candidates`` that are not ``known`` yet, cut where they are too large; and how many are
+    too large even so.
+
+    Args:
+        failed: ids of those that could not be labelled; they are not chosen again.
+    """
+    seen = {identity(atoms) for atoms in known} | set(failed)
     fresh: dict[str, Atoms] = {}
-    for atoms in candidates:
-        if len(atoms) <= select.atoms and identity(atoms) not in seen:
+    labellable, left_out = small_enough(candidates, select, potential.cutoff)
+    for atoms in labellable:
+        if identity(atoms) not in seen:
             fresh.setdefault(identity(atoms), atoms)
     pool = list(fresh.values())
     if not pool:
-        return []
+        return [], left_out
     vectors = environments(potential, pool)
-    worst = [v[np.argsort(-atoms.arrays[ERROR])[:WORST]] for v, atoms in zip(vectors, pool, strict=True)]
+    worst = [v[_speakers(atoms)] for v, atoms in zip(vectors, pool, strict=True)]
     of_known = np.concatenate(environments(potential, known))
-    return [pool[index] for index in most_informative(worst, of_known, select.per_round)]
+    return [pool[index] for index in most_informative(worst, of_known, select.per_round)], left_out
+
+
+def _speakers(atoms: Atoms) -> Int[np.ndarray, "W"]:
+    """The most uncertain atoms; in a piece that was cut out, of those whose surroundings are as the run met them."""
+    errors = atoms.arrays[ERROR]
+    ordered = np.argsort(-errors)[:WORST]
+    return ordered[errors[ordered] > 0]
 
 
 def environments(potential: Potential, frames: Sequence[Atoms]) -> list[Float[np.ndarray, "A SD"]]:

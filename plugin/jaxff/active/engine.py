@@ -17,6 +17,9 @@ from jaxff.active.settings import Engine
 FAILURES = 5
 """Workers that may die over one task before it is given up."""
 
+STARTS = 3
+"""Attempts to start workers on this machine."""
+
 Task = tuple[Any, ...]
 """A function and its arguments, all of which can be pickled."""
 
@@ -55,9 +58,11 @@ def workers(engine: Engine) -> Iterator[Workers]:
         ConfigError: there is no such kind of cluster, or no scheduler at that address.
     """
     import dask
-    from distributed import Client, LocalCluster
 
     with dask.config.set({"distributed.scheduler.allowed-failures": FAILURES, "distributed.logging.distributed": 50}):
+        # Imported here, because it reads once how much it is to log.
+        from distributed import Client
+
         if engine.scheduler is not None:
             try:
                 client = Client(engine.scheduler, timeout=30)
@@ -67,13 +72,25 @@ def workers(engine: Engine) -> Iterator[Workers]:
                 yield Workers(client)
             return
         if engine.cluster is None:
-            cluster: Any = LocalCluster(
-                n_workers=engine.workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
-            )
+            cluster = _processes(engine.workers)
         else:
             cluster = _queue(engine)
         with cluster, Client(cluster) as client:
             yield Workers(client)
+
+
+def _processes(number: int) -> Any:
+    """Workers on this machine. One that is killed before it has begun stops the others too; so they are begun again."""
+    from distributed import LocalCluster
+
+    for attempt in range(1, STARTS + 1):
+        try:
+            return LocalCluster(
+                n_workers=number, threads_per_worker=1, processes=True, dashboard_address="localhost:0", memory_limit=0
+            )
+        except (RuntimeError, TimeoutError) as error:
+            if attempt == STARTS:
+                raise JaxffError(f"{number} workers did not start in {STARTS} attempts: {error}") from None
 
 
 def _queue(engine: Engine) -> Any:
@@ -86,8 +103,16 @@ def _queue(engine: Engine) -> Any:
         raise ConfigError(
             f"engine.cluster: dask_jobqueue has no {engine.cluster}; it has SLURMCluster, PBSCluster, ..."
         )
+    cores, processes = engine.settings.get("cores", 1), engine.settings.get("processes", 1)
+    if cores != processes:
+        # Each thread of a worker is given a task; a labeller with many cores would have to share them.
+        raise ConfigError(
+            f"engine.settings: {cores} cores and {processes} processes are workers that do several tasks at once; "
+            "write cores: 1, processes: 1, and ask the queue for more cores by job_cpu or job_extra_directives "
+            "(docs/active.md)"
+        )
     try:
-        cluster = kind(**engine.settings)
+        cluster = kind(**{"scheduler_options": {"dashboard_address": "localhost:0"}, **engine.settings})
     except (TypeError, ValueError) as error:
         raise ConfigError(f"engine.settings do not fit {engine.cluster}: {error}") from None
     cluster.scale(jobs=engine.workers)

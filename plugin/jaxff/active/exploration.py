@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.build import surface
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
-from jax_models.errors import StructureError
+from jax_models.errors import ConfigError, StructureError
 from jaxff.active.folder import write_frames, write_record
 from jaxff.active.settings import Exploration
 from jaxff.dynamics import thermostatted
@@ -52,8 +52,10 @@ def explore(
     generator = np.random.default_rng(seeds)
     try:
         if exploration.families:
+            # Others in each round, or they would be explored once only.
+            seed = int(np.random.SeedSequence(seeds).generate_state(1)[0])
             made = make_structures(
-                starts, exploration.families, exploration.number, seeds[0], Recipe(atoms=exploration.atoms)
+                starts, exploration.families, exploration.number, seed, Recipe(atoms=exploration.atoms)
             )
             # They do not follow from each other: there is no run that could be stopped.
             seen = Seen(calculator, float("inf"))
@@ -126,8 +128,19 @@ class Seen:
 
 
 def start_of(exploration: Exploration, crystals: Sequence[Atoms], generator: np.random.Generator) -> Atoms:
-    """What a run starts from: a crystal, repeated, cut and with atoms taken out as the exploration says."""
+    """What a run starts from: a crystal, repeated, cut and with atoms taken out as the exploration says; a molecule or
+    another structure that is not periodic as it is.
+
+    Raises:
+        ConfigError: a surface, pressure or disorder of what is not periodic.
+    """
     crystal = crystals[int(generator.integers(len(crystals)))]
+    of_crystals = exploration.surface is not None or exploration.pressure is not None or exploration.disordered
+    if of_crystals and not crystal.pbc.all():
+        raise ConfigError(
+            f"exploration {exploration.name}: surface, pressure and disordered need a crystal to start from, and "
+            f"{crystal.get_chemical_formula()} is not periodic in three directions"
+        )
     if exploration.surface is not None:
         slab = surface(crystal, exploration.surface, 1)
         layers = max(1, -(-exploration.atoms // len(slab)))

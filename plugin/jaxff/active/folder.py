@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 from ase import Atoms
 from ase.io import read, write
 
+from jax_models.errors import ConfigError
 from jax_models.model_file import write_atomically
 
 
@@ -39,6 +42,23 @@ class Folder:
 
     def journals(self) -> list[Path]:
         return sorted(self.root.glob("round-*/labels/*.jsonl"))
+
+
+@contextmanager
+def only_one(root: Path) -> Iterator[None]:
+    """Keeps a second `jaxff active` out of the folder until the block ends, or the process does, however.
+
+    Raises:
+        ConfigError: one is at work here.
+    """
+    with (root / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"another jaxff active is at work in {root}; wait for it, or end it") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
 
 
 def identity(atoms: Atoms) -> str:

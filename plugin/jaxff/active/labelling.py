@@ -24,10 +24,13 @@ ORDER_TOLERANCE = 0.01
 """eV/Å, or of the largest force."""
 
 
-def label_some(frames: Sequence[Atoms], labeller: dict[str, Any], folder: str, journal: Path, timeout: float) -> int:
+def label_some(
+    frames: Sequence[Atoms], labeller: dict[str, Any], folder: str, journal: Path, timeout: float, threads: int
+) -> int:
     """The task: answers of ``labeller`` for ``frames``, into ``journal``; returns how many it has."""
     journal.parent.mkdir(parents=True, exist_ok=True)
-    return len(label(frames, [parse_teacher(labeller, folder)], journal, workers=1, timeout=timeout))
+    teacher = parse_teacher(labeller, folder)
+    return len(label(frames, [teacher], journal, workers=1, timeout=timeout, threads=threads))
 
 
 def unanswered(frames: Sequence[Atoms], teacher: Teacher, journals: Iterable[Path]) -> list[Atoms]:
@@ -95,7 +98,8 @@ def labelled(
             "config_type": str(frame.info.get("config_type", "start")),
             "id": identity(frame),
             "round": round_number,
-            "labeller": teacher.digest()[:16],
+            "labeller": digest[:16],
+            **{key: frame.info[key] for key in ("parent", "atom") if key in frame.info},
         }
         stress = None if answer["stress"] is None else np.array(answer["stress"])
         atoms.calc = SinglePointCalculator(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import itertools
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,10 @@ from jax_models.errors import ConfigError, JaxffError
 from jax_models.model_file import write_atomically
 from jax_models.training.uncertainty.assess import SMALLEST_FORCE
 from jaxff.active.choice import choose, worth
+from jaxff.active.cutting import check_cut
 from jaxff.active.engine import Task, Workers, workers
 from jaxff.active.exploration import explore
-from jaxff.active.folder import Folder, identity, read_frames, read_record, write_frames, write_record
+from jaxff.active.folder import Folder, identity, only_one, read_frames, read_record, write_frames, write_record
 from jaxff.active.labelling import check_order, label_some, labelled, unanswered
 from jaxff.active.lammps_exploration import explore_in_lammps
 from jaxff.active.settings import Active, Exploration
@@ -57,27 +60,45 @@ def run_active(run: Active, console: Console) -> Outcome:
     """Everything that `jaxff active` does; a run that was interrupted goes on where it was.
 
     Raises:
-        ConfigError: the folder belongs to another run.
+        ConfigError: the folder belongs to another run, or another `jaxff active` is at work in it.
         JaxffError: labels or trainings fail for good.
     """
-    run.root.mkdir(parents=True, exist_ok=True)
+    try:
+        run.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the folder {run.root}: {error.strerror}") from None
     folder = Folder(run.root)
-    _same_run(folder, run)
-    with workers(run.engine) as pool:
-        loop = Loop(run, folder, pool, console)
-        return loop.run()
+    separate = run.engine.labelling
+    try:
+        with only_one(run.root):
+            _same_run(folder, run)
+            with (
+                workers(run.engine) as pool,
+                workers(separate) if separate else nullcontext(pool) as labellers,
+            ):
+                return Loop(run, folder, pool, labellers, console).run()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise JaxffError(f"{run.root}: {error.strerror}; make room, and the same command goes on") from None
 
 
 def _same_run(folder: Folder, run: Active) -> None:
     """A folder is of one run: what may change is how long and on which machines it works."""
     path = folder.root / "run.json"
-    described = {key: value for key, value in run.model_dump().items() if key not in ("engine", "goal", "timeout")}
-    if path.exists() and read_record(path) != json.loads(json.dumps(described)):
+    described = _described(run)
+    # By way of the settings, for those that did not exist when the folder was begun.
+    if path.exists() and _described(Active.model_validate(read_record(path))) != described:
         raise ConfigError(
             f"{folder.root} holds a run with other settings; name another folder under out, or take the settings back "
             "(goal, engine and timeout may change)"
         )
     write_record(path, described)
+
+
+def _described(run: Active) -> dict[str, Any]:
+    described = {key: value for key, value in run.model_dump().items() if key not in ("engine", "goal", "timeout")}
+    return json.loads(json.dumps(described))
 
 
 @dataclass(frozen=True)
@@ -87,6 +108,7 @@ class Loop:
     run_settings: Active
     folder: Folder
     pool: Workers
+    labellers: Workers
     console: Console
 
     def run(self) -> Outcome:
@@ -124,23 +146,42 @@ class Loop:
             if families:
                 recipe = Recipe(rattle=0.1, strain=0.03)
                 made = list(make_structures(self._crystals(), families, BEGINNING, run.seed, recipe))
-                given += self._label(made, self.folder.round(0, "beginning"))[0]
-            if not given:
-                raise JaxffError(
-                    "the labeller failed on every structure of the beginning: there is nothing to train on"
-                )
+                labels, failed = self._label(made, self.folder.round(0, "beginning"))
+                given += labels
+                if not given:
+                    raise JaxffError(
+                        f"the labeller failed on all {len(failed)} structures of the beginning: {failed[0]['error']}"
+                    )
             write_frames(path, given)
         return read_frames(path)
 
     def _check_labeller(self) -> None:
-        """Once: whether it keeps the order of atoms."""
+        """Once: whether it labels at all, and keeps the order of atoms.
+
+        Raises:
+            JaxffError: it fails on both structures that are tried.
+        """
         place = self.folder.round(0, "probe")
-        if place.exists():
+        done = place / "done.json"
+        if done.exists():
             return
         crystal = self._crystals()[0]
         atoms = supercell(crystal, 2) if crystal.pbc.all() else crystal.copy()
         atoms.positions += np.random.default_rng(self.run_settings.seed).normal(scale=0.1, size=atoms.positions.shape)
-        check_order(lambda frames: self._label(frames, place)[0], atoms)
+        failures = []
+
+        def answers(frames: list[Atoms]) -> list[Atoms]:
+            given, failed = self._label(frames, place)
+            failures.extend(failed)
+            return given
+
+        check_order(answers, atoms)
+        if len(failures) == 2:
+            raise JaxffError(
+                f"the labeller fails on {atoms.get_chemical_formula()}, a structure to start from with its atoms "
+                f"displaced a little: {failures[0]['error']}"
+            )
+        write_record(done, {"keeps the order of atoms": True})
 
     def _crystals(self, names: Sequence[str] = ()) -> list[Atoms]:
         run = self.run_settings
@@ -159,6 +200,7 @@ class Loop:
             raise ConfigError(
                 "train says heads: 0 or a model without uncertainty; the loop is steered by expected errors"
             )
+        check_cut(self.run_settings.select, potential.cutoff)
         limit = max(FAR * self.run_settings.goal.error, _edge(potential))
         found = self._explore(number, model, limit)
         selected = self._select(number, potential, frames, found)
@@ -175,6 +217,7 @@ class Loop:
             "structures": len(frames),
             "labels": len(new),
             "failed": failed,
+            "too_large": self._too_large(number),
             "coverage": potential.provenance["uncertainty"]["coverage"],
             "error_quantile": quantile,
             "threshold": limit,
@@ -201,7 +244,9 @@ class Loop:
         begin = self.folder.round(number, "start.json")
         if not begin.exists():
             write_record(begin, self._start_of(number, len(frames)))
-        start = read_record(begin)["from"]
+        recorded = read_record(begin)["from"]
+        # By the name of its round: the folder may have been moved.
+        start = None if recorded is None else str(self.folder.root.joinpath(*Path(recorded).parts[-2:]))
         settings = [f"{key}={yaml.safe_dump(value).strip()}" for key, value in self.run_settings.train.items()]
         settings = [s for s in settings if start is None or not s.startswith("model.")]
         with self.console.status(f"round {number}: training on {len(frames)} structures"):
@@ -242,8 +287,16 @@ class Loop:
         path = self.folder.round(number, "selected.xyz")
         if not path.exists():
             candidates = [frame for _, explored in found for frame in explored]
-            write_frames(path, choose(potential, frames, candidates, self.run_settings.select))
+            earlier = [read_record(self.folder.round(n, "round.json"))["failed"] for n in range(number)]
+            failed = {entry["id"] for entries in earlier for entry in entries}
+            chosen, left_out = choose(potential, frames, candidates, self.run_settings.select, failed)
+            write_record(path.with_suffix(".json"), {"too_large": left_out})
+            write_frames(path, chosen)
         return read_frames(path)
+
+    def _too_large(self, number: int) -> int:
+        path = self.folder.round(number, "selected.json")
+        return read_record(path)["too_large"] if path.exists() else 0
 
     def _label(self, frames: list[Atoms], place: Path, number: int = 0) -> tuple[list[Atoms], list[dict[str, str]]]:
         teacher = self.run_settings.teacher()
@@ -253,7 +306,8 @@ class Loop:
             todo = unanswered(frames, teacher, self._journals())
             if not todo:
                 break
-            n = min(self.run_settings.engine.workers, len(todo))
+            engine = self.run_settings.engine.of_labels
+            n = min(engine.workers, len(todo))
             tasks = [
                 (
                     label_some,
@@ -262,11 +316,12 @@ class Loop:
                     teacher.folder,
                     place / f"{attempt}-{k}.jsonl",
                     self.run_settings.timeout,
+                    engine.threads,
                 )
                 for k in range(n)
             ]
             with self.console.status(f"round {number}: labelling {len(todo)} structures"):
-                self.pool.run(tasks)
+                self.labellers.run(tasks)
         return labelled(frames, teacher, self._journals(), number)
 
     def _journals(self) -> list[Path]:
@@ -282,7 +337,8 @@ class Loop:
             f"{len(record['runs'])} runs, {stopped} stopped; expected error "
             f"{record['error_quantile']:.3g} eV/Å at quantile {self.run_settings.goal.quantile:g} "
             f"(limit {record['threshold']:.3g}); {record['labels']} new labels"
-            + (f", {len(record['failed'])} failed" if record["failed"] else ""),
+            + (f", {len(record['failed'])} failed" if record["failed"] else "")
+            + (f", {record['too_large']} structures too large for labels" if record.get("too_large") else ""),
             highlight=False,
         )
         for run in record["runs"]:

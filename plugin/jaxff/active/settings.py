@@ -82,6 +82,11 @@ class Selection(Section):
 
     per_round: int = Field(default=16, ge=1, description="Structures, at most.")
     atoms: int = Field(default=400, ge=1, description="Larger structures are not labelled, and counted.")
+    cut: float | None = Field(
+        default=None,
+        gt=0,
+        description="Å: out of larger structures, cells around their most uncertain atoms, exact within this radius.",
+    )
 
 
 class Engine(Section):
@@ -93,6 +98,14 @@ class Engine(Section):
     )
     settings: dict[str, Any] = Field(default={}, description="Of that class: queue, cores, memory, walltime, ...")
     scheduler: str | None = Field(default=None, description="Address of a Dask scheduler, such as tcp://login1:8786.")
+    threads: int = Field(default=1, ge=1, description="Of each process that labels, as OMP_NUM_THREADS and the like.")
+    labelling: Engine | None = Field(
+        default=None, description="Who labels, with the same keys; null: those who do everything else."
+    )
+
+    @property
+    def of_labels(self) -> Engine:
+        return self.labelling or self
 
 
 class Active(Section):
@@ -170,12 +183,18 @@ def read_active(path: str | os.PathLike) -> Active:
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold the sections out, labeller, explore, ...")
     try:
-        run = Active.model_validate({**content, "folder": str(Path(path).parent)})
+        # In full: workers may have another working directory.
+        run = Active.model_validate({**content, "folder": str(Path(path).absolute().parent)})
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, p['loc'])) or 'run'}: {p['msg'].lower()}" for p in error.errors()]
         raise ConfigError(f"{path}: {'; '.join(problems)}") from None
-    run.teacher()
-    run.config()
-    run.paths([*run.data, *run.structures, *(name for e in run.explore for name in e.structures)])
-    run.paths([e.lammps for e in run.explore if e.lammps is not None])
+    if not run.config().training.heads:
+        raise ConfigError(f"{path}: train: training.heads is 0, and the loop is steered by what heads know of errors")
+    inputs = run.paths([*run.data, *run.structures, *(name for e in run.explore for name in e.structures)])
+    inputs += run.paths([e.lammps for e in run.explore if e.lammps is not None])
+    inside = [file for file in [*inputs, *run.teacher().files()] if run.root.resolve() in file.resolve().parents]
+    if inside:
+        raise ConfigError(
+            f"{path}: {inside[0]} lies where the run writes, in {run.root}; let out be a folder of its own"
+        )
     return run

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import queue
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +37,7 @@ def label(
     workers: int = 2,
     timeout: float = 300.0,
     progress: Callable[[int], None] | None = None,
+    threads: int = 1,
 ) -> list[dict[str, Answer]]:
     """What each teacher says of each frame.
 
@@ -42,6 +46,7 @@ def label(
         workers: processes. One that dies, or takes longer than ``timeout`` seconds over a structure, is replaced, and
             the structure has that failure as its answer.
         progress: called with the number of answers that have come in.
+        threads: that each process may use.
 
     Returns:
         For each frame, the answer of each teacher by its name.
@@ -67,14 +72,14 @@ def label(
     except OSError as error:
         raise ConfigError(f"cannot write {journal}: {error.strerror}") from None
     stop = threading.Event()
-    threads = [
-        threading.Thread(target=_work, args=(jobs, done, timeout, stop), daemon=True)
+    askers = [
+        threading.Thread(target=_work, args=(jobs, done, timeout, stop, threads), daemon=True)
         for _ in range(min(workers, len(asked)))
     ]
     with record:
         try:
-            for thread in threads:
-                thread.start()
+            for asker in askers:
+                asker.start()
             for number in range(len(asked)):
                 key, found = done.get()
                 if isinstance(found, BaseException):
@@ -84,8 +89,8 @@ def label(
                 progress and progress(len(keys) - len(asked) + number + 1)
         finally:
             stop.set()
-            for thread in threads:
-                thread.join()
+            for asker in askers:
+                asker.join()
     return [{t.name: known[keys[n, t.name]] for t in teachers} for n in range(len(frames))]
 
 
@@ -135,11 +140,11 @@ class Worker:
     noise: Path
 
     @staticmethod
-    def start(folder: Path, number: int) -> Worker:
+    def start(folder: Path, number: int, threads: int = 1) -> Worker:
         noise = folder / f"worker-{number}"
         noise.touch()
         command = [sys.executable, "-m", "jaxff.knowledge.worker", str(noise)]
-        environment = _single_threaded()
+        environment = _with_threads(threads)
         return Worker(
             subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
@@ -176,7 +181,9 @@ class Worker:
             return {"error": f"its process wrote something that is no answer: {shown!r}"}
 
     def end(self) -> None:
-        self.process.kill()
+        # The whole group: a DFT code is a child of the process that asks for it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         for pipe in self._pipes:
             pipe.close()
@@ -197,14 +204,16 @@ class Worker:
         return {"error": f"its process died with {how}" + (f": {told}" if told else "")}
 
 
-def _work(jobs: queue.SimpleQueue, done: queue.SimpleQueue, timeout: float, stop: threading.Event) -> None:
+def _work(
+    jobs: queue.SimpleQueue, done: queue.SimpleQueue, timeout: float, stop: threading.Event, threads: int
+) -> None:
     """One thread: keeps one worker alive and hands it jobs."""
     worker = None
     try:
         with tempfile.TemporaryDirectory(prefix="jaxff-label-") as folder:
             for number, (key, question) in enumerate(_until_empty(jobs, stop)):
                 if worker is None or worker.process.poll() is not None:
-                    worker = Worker.start(Path(folder), number)
+                    worker = Worker.start(Path(folder), number, threads)
                 found = worker.ask(question, timeout, stop)
                 if found is not None:
                     done.put((key, found))
@@ -223,10 +232,8 @@ def _until_empty(jobs: queue.SimpleQueue, stop: threading.Event) -> Iterator[Any
             return
 
 
-def _single_threaded() -> dict[str, str]:
-    """The environment of a worker: the processes are the parallelism."""
-    import os
-
+def _with_threads(number: int) -> dict[str, str]:
+    """The environment of a worker. One thread, where not said otherwise: the processes are the parallelism."""
     paths = [path for path in sys.path if path]
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    threads = {name: str(number) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     return {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(paths)}

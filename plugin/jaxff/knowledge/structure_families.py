@@ -64,8 +64,12 @@ def strained(crystal: Atoms, generator: np.random.Generator, recipe: Recipe) -> 
     """Under a random symmetric strain and a random pressure."""
     strain = generator.normal(scale=recipe.strain, size=(3, 3))
     volume = generator.uniform(-recipe.strain, recipe.strain) * np.eye(3)
+    deformation = np.eye(3) + 0.5 * (strain + strain.T) + volume
     atoms = crystal.copy()
-    atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.5 * (strain + strain.T) + volume), scale_atoms=True)
+    if atoms.pbc.all():
+        atoms.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
+    else:
+        atoms.cell, atoms.positions = atoms.cell.array @ deformation, atoms.positions @ deformation
     return _displaced(atoms, generator, 0.1 * recipe.rattle)
 
 
@@ -85,6 +89,7 @@ def with_vacancies(crystal: Atoms, generator: np.random.Generator, recipe: Recip
 
 def cut(crystal: Atoms, generator: np.random.Generator, recipe: Recipe) -> Atoms:
     """A slab with one of the low-index faces, its atoms displaced a little."""
+    supercell(crystal, 1)  # refuses what is no crystal
     face = FACES[generator.integers(len(FACES))]
     slab = surface(crystal, face, 1)
     layers = max(1, -(-recipe.atoms // (2 * len(slab))), int(np.ceil(5.0 / max(np.ptp(slab.positions[:, 2]), 1.0))))
@@ -157,6 +162,8 @@ FAMILIES: dict[str, Draw] = {
     "disordered": disordered,
 }
 """Those that start from a crystal; ``prototype`` starts from elements, ``melt`` needs a teacher."""
+MOLECULAR = ("strain", "rattle")
+"""Those that also mean something for what is not periodic: molecules, clusters, slabs."""
 ALL_FAMILIES = ("strain", "rattle", "vacancy", "surface", "prototype", "melt", "disordered")
 
 
@@ -233,11 +240,10 @@ def _drawn(family: str, crystal: Atoms, elements: Sequence[str], seeds: list[int
         if family == "prototype":
             atoms = prototype(elements, generator, recipe)
         else:
-            atoms = FAMILIES[family](
-                crystal if family == "surface" else supercell(crystal, recipe.atoms), generator, recipe
-            )
+            whole = family == "surface" or (family in MOLECULAR and len(crystal) > 0 and not crystal.pbc.all())
+            atoms = FAMILIES[family](crystal if whole else supercell(crystal, recipe.atoms), generator, recipe)
         if not _too_close(atoms):
-            return Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=True)
+            return Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     raise StructureError(
         f"{ATTEMPTS} attempts gave no {family} structure without atoms on top of each other; lower strain or rattle"
     )
