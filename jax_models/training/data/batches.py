@@ -207,17 +207,37 @@ def pack(members: Sequence[Prepared], shape: Shape) -> Any:
     return members[0].pack(members, shape)
 
 
+def packed_labels(members: Sequence[Prepared], shape: Shape) -> dict[str, np.ndarray]:
+    """Labels and weights of the atoms and structures of a batch, by the names of its fields, in the type of the
+    members' vectors."""
+    a, b, dtype = shape.atoms, shape.structures, members[0].vectors.dtype
+    forces, force_weight, atom_weight = np.zeros((a, 3), dtype), np.zeros(a, dtype), np.ones(a, dtype)
+    energy, energy_weight, n_atoms = np.zeros(b, dtype), np.zeros(b, dtype), np.ones(b, dtype)
+    virial, virial_weight, weight = np.zeros((b, 3, 3), dtype), np.zeros(b, dtype), np.ones(b, dtype)
+    start = 0
+    for number, p in enumerate(members):
+        atoms = slice(start, start + len(p))
+        energy[number], n_atoms[number] = p.energy, len(p)
+        energy_weight[number] = ISOLATED_WEIGHT if p.alone else 1.0
+        weight[number], atom_weight[atoms] = p.weight, p.weight
+        if p.forces is not None:
+            forces[atoms], force_weight[atoms] = p.forces, 1.0
+        if p.virial is not None:
+            virial[number], virial_weight[number] = p.virial, 1.0
+        start += len(p)
+    return {
+        "forces": forces, "force_weight": force_weight, "energy": energy, "energy_weight": energy_weight,
+        "virial": virial, "virial_weight": virial_weight, "n_atoms": n_atoms, "weight": weight,
+        "atom_weight": atom_weight,
+    }  # fmt: skip
+
+
 def _pack(members: Sequence[Prepared], shape: Shape) -> Batch:
     """One batch of NumPy arrays, in the type of the members' vectors."""
     a, k, b = shape.atoms, shape.neighbors, shape.structures
-    dtype = members[0].vectors.dtype
-    vectors, mask = np.zeros((a, k, 3), dtype), np.zeros((a, k), bool)
+    vectors, mask = np.zeros((a, k, 3), members[0].vectors.dtype), np.zeros((a, k), bool)
     neighbors, species, structure = np.zeros((a, k), np.int32), np.zeros(a, np.int32), np.full(a, b, np.int32)
     reverse = np.zeros((a, k), np.int32)
-    forces, force_weight = np.zeros((a, 3), dtype), np.zeros(a, dtype)
-    energy, energy_weight, n_atoms = np.zeros(b, dtype), np.zeros(b, dtype), np.ones(b, dtype)
-    virial, virial_weight, weight = np.zeros((b, 3, 3), dtype), np.zeros(b, dtype), np.ones(b, dtype)
-    atom_weight = np.ones(a, dtype)
     start = 0
     for number, p in enumerate(members):
         n, width = p.mask.shape
@@ -226,16 +246,6 @@ def _pack(members: Sequence[Prepared], shape: Shape) -> Batch:
         neighbors[rows, :width] = p.neighbors + start
         reverse[rows, :width] = (p.reverse[..., 0] + start) * k + p.reverse[..., 1]
         species[rows], structure[rows] = p.species, number
-        energy[number], n_atoms[number] = p.energy, n
-        weight[number], atom_weight[rows] = p.weight, p.weight
-        energy_weight[number] = ISOLATED_WEIGHT if p.alone else 1.0
-        if p.forces is not None:
-            forces[rows], force_weight[rows] = p.forces, 1.0
-        if p.virial is not None:
-            virial[number], virial_weight[number] = p.virial, 1.0
         start += n
     neighborhood = Neighborhood(vectors, species, species[neighbors], mask, neighbors)
-    return Batch(
-        neighborhood, reverse, structure, forces, force_weight, energy, energy_weight, virial, virial_weight, n_atoms,
-        weight, atom_weight,
-    )  # fmt: skip
+    return Batch(neighborhood=neighborhood, reverse=reverse, structure=structure, **packed_labels(members, shape))

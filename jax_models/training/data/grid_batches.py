@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jax_models.errors import DatasetError, StructureError
 from jax_models.neighborhood import Neighborhood
 from jax_models.reference_points.grid_list import grid_points
-from jax_models.training.data.batches import Prepared, Shape, prepare, species_and_energy
+from jax_models.training.data.batches import Prepared, Shape, packed_labels, prepare, species_and_energy
 from jax_models.training.data.structures import Structure
 
 
@@ -136,10 +136,6 @@ def _pack(members: Sequence[PreparedGrid], shape: Shape) -> GridBatch:
     vectors, mask = np.zeros((r, k, 3), dtype), np.zeros((r, k), bool)
     neighbors, seen, structure = np.zeros((r, k), np.int32), np.zeros((r, k), np.int32), np.full(r, b, np.int32)
     entries = np.full((a, m), r * k, np.int32)
-    forces, force_weight = np.zeros((a, 3), dtype), np.zeros(a, dtype)
-    energy, energy_weight, n_atoms = np.zeros(b, dtype), np.zeros(b, dtype), np.ones(b, dtype)
-    virial, virial_weight, weight = np.zeros((b, 3, 3), dtype), np.zeros(b, dtype), np.ones(b, dtype)
-    atom_weight = np.ones(a, dtype)
     volume, density, density_weight = (np.zeros(r, dtype) for _ in range(3))
     row = atom = 0
     for number, p in enumerate(members):
@@ -150,19 +146,13 @@ def _pack(members: Sequence[PreparedGrid], shape: Shape) -> GridBatch:
         flat = (p.reverse[..., 0] + row) * k + p.reverse[..., 1]
         entries[atoms, :most] = np.where(p.reverse[..., 0] >= 0, flat, r * k)
         structure[rows], volume[rows] = number, p.volume
-        energy[number], energy_weight[number], n_atoms[number] = p.energy, 1.0, n
-        weight[number], atom_weight[atoms] = p.weight, p.weight
-        if p.forces is not None:
-            forces[atoms], force_weight[atoms] = p.forces, 1.0
-        if p.virial is not None:
-            virial[number], virial_weight[number] = p.virial, 1.0
         if p.density is not None:
             density[rows], density_weight[rows] = p.density, p.volume * points / n
         row, atom = row + points, atom + n
     nb = Neighborhood(vectors, np.full(r, -1, np.int32), seen, mask, neighbors)
     return GridBatch(
-        nb, entries, structure, forces, force_weight, energy, energy_weight, virial, virial_weight, n_atoms, weight,
-        atom_weight, volume, density, density_weight,
+        neighborhood=nb, entries=entries, structure=structure, volume=volume, density=density,
+        density_weight=density_weight, **packed_labels(members, shape),
     )  # fmt: skip
 
 
