@@ -11,15 +11,19 @@ from ase import Atoms
 from ase.build import bulk, surface
 from ase.calculators.calculator import Calculator
 from ase.data import atomic_numbers, covalent_radii, reference_states
+from jaxtyping import Float
 
 from jax_models.elements import ATOMIC_NUMBERS
 from jax_models.errors import ConfigError, StructureError
+from jax_models.neighborhood import neighbor_pairs, pair_vectors
 from jaxff.knowledge.snapshots import named, snapshots
 
 ATTEMPTS = 50
 CLOSEST = 0.6
 """Of the sum of two covalent radii: pairs that come closer are drawn again; no empirical potential means anything
 there."""
+CLOSE = 6.0
+"""Å, within which pairs of elements are looked for in a crystal."""
 PUSHED, PUSHES = 0.85, 200
 """Of the distance in the crystal: how far, and how often, pairs of a disordered structure are pushed apart."""
 FACES = ((1, 0, 0), (1, 1, 0), (1, 1, 1), (2, 1, 0), (2, 1, 1), (2, 2, 1), (3, 1, 1))
@@ -102,37 +106,35 @@ def disordered(crystal: Atoms, generator: np.random.Generator, recipe: Recipe) -
     """Atoms at random places, pushed apart until pairs are about as near as in a hot liquid, which is a little nearer
     than in the crystal, each pair of elements by itself; denser than the crystal by a twentieth, to more open by a
     third."""
-    from ase.neighborlist import neighbor_list
-
+    nearest = PUSHED * _nearest(crystal)
     atoms = crystal.copy()
     atoms.set_cell(atoms.cell * generator.uniform(0.95, 1.33) ** (1 / 3))
     atoms.set_scaled_positions(generator.uniform(size=(len(atoms), 3)))
-    nearest = {pair: PUSHED * distance for pair, distance in _nearest(crystal).items()}
     for _ in range(PUSHES):
-        i, j, distance, vector = neighbor_list("ijdD", atoms, nearest)
-        if not len(i):
+        i, j, vectors = _pairs(atoms, float(nearest.max(initial=1.0)))
+        distances = np.linalg.norm(vectors, axis=1)
+        overlap = nearest[atoms.numbers[i], atoms.numbers[j]] - distances
+        near = overlap > 0
+        if not near.any():
             break
-        symbols = atoms.get_chemical_symbols()
-        wanted = np.array([nearest[tuple(sorted((symbols[a], symbols[b])))] for a, b in zip(i, j, strict=True)])
         # Each of the two moves half of the way; two atoms on one point go where chance sends them.
-        along = np.where(distance[:, None] > 1e-6, vector, generator.normal(size=vector.shape))
+        along = np.where(distances[:, None] > 1e-6, vectors, generator.normal(size=vectors.shape))[near]
         along /= np.linalg.norm(along, axis=1)[:, None]
-        np.add.at(atoms.positions, i, -0.5 * (wanted - distance)[:, None] * along)
+        np.add.at(atoms.positions, i[near], -0.5 * overlap[near, None] * along)
     return atoms
 
 
-def _nearest(crystal: Atoms) -> dict[tuple[str, str], float]:
-    """Å: the shortest distance of each pair of elements, by sorted symbols."""
-    repeated = crystal * (2, 2, 2)
-    distances = repeated.get_all_distances(mic=True)
-    np.fill_diagonal(distances, np.inf)
-    symbols = np.array(repeated.get_chemical_symbols())
-    elements = sorted(set(symbols))
-    return {
-        (a, b): float(distances[np.ix_(symbols == a, symbols == b)].min())
-        for n, a in enumerate(elements)
-        for b in elements[n:]
-    }
+def _nearest(crystal: Atoms) -> Float[np.ndarray, "Z Z"]:
+    """Å: the shortest distance of each pair of elements, by atomic numbers; 0 where they are never close."""
+    i, j, vectors = _pairs(crystal, CLOSE)
+    found = np.full((len(covalent_radii), len(covalent_radii)), np.inf)
+    np.minimum.at(found, (crystal.numbers[i], crystal.numbers[j]), np.linalg.norm(vectors, axis=1))
+    return np.where(np.isfinite(found), found, 0.0)
+
+
+def _pairs(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray, Float[np.ndarray, "P 3"]]:
+    i, j, shifts = neighbor_pairs(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
+    return i, j, pair_vectors(atoms.positions, atoms.cell.array, i, j, shifts)
 
 
 def prototype(elements: Sequence[str], generator: np.random.Generator, recipe: Recipe) -> Atoms:
