@@ -147,6 +147,21 @@ def test_a_worker_that_is_killed_is_replaced():
     assert first[0] not in later[-2:]
 
 
+def test_workers_can_be_had_again():
+    """In a process of its own, where Dask has not been imported yet: the first workers must leave its settings."""
+    code = """
+from jaxff.active.engine import workers
+from jaxff.active.settings import Engine
+if __name__ == "__main__":
+    for n in (1, 2):
+        with workers(Engine(workers=1)) as pool:
+            assert pool.run([(divmod, 7, n)]) == [divmod(7, n)]
+    print("done twice")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "done twice\n" and not done.stderr, done.stderr
+
+
 def test_the_most_informative_are_chosen_and_no_copies():
     generator = np.random.default_rng(0)
     known = generator.normal(size=(200, 6)) * [1, 1, 1, 0.01, 0.01, 0.01]

@@ -7,6 +7,7 @@ Python code, which a YAML file cannot hold.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -59,10 +60,11 @@ def workers(engine: Engine) -> Iterator[Workers]:
     """
     import dask
 
-    with dask.config.set({"distributed.scheduler.allowed-failures": FAILURES, "distributed.logging.distributed": 50}):
-        # Imported here, because it reads once how much it is to log.
-        from distributed import Client
+    # Imported first: settings that are laid over its own would take those along when they go.
+    from distributed import Client
 
+    ours = {"distributed.scheduler.allowed-failures": FAILURES, "distributed.logging.distributed": logging.CRITICAL}
+    with dask.config.set(ours), _quiet(logging.getLogger("distributed")):
         if engine.scheduler is not None:
             try:
                 client = Client(engine.scheduler, timeout=30)
@@ -77,6 +79,17 @@ def workers(engine: Engine) -> Iterator[Workers]:
             cluster = _queue(engine)
         with cluster, Client(cluster) as client:
             yield Workers(client)
+
+
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    """What goes wrong with a task is raised; that is enough."""
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _processes(number: int) -> Any:
